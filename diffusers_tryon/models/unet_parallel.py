@@ -1,0 +1,691 @@
+# Copyright 2026 The diffusers-tryon authors.
+# SPDX-License-Identifier: Apache-2.0
+"""The Parallel-UNet of TryOnDiffusion (arXiv 2306.08276): a person stream that attends to a garment stream."""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from diffusers.configuration_utils import ConfigMixin, register_to_config
+from diffusers.loaders import PeftAdapterMixin
+from diffusers.models.attention import AttentionMixin, AttentionModuleMixin
+from diffusers.models.attention_dispatch import dispatch_attention_fn
+from diffusers.models.embeddings import TimestepEmbedding, Timesteps
+from diffusers.models.modeling_utils import ModelMixin
+from diffusers.utils import BaseOutput
+from diffusers.utils.accelerate_utils import apply_forward_hook
+from torch import nn
+
+from diffusers_tryon.poses import NUM_KEYPOINTS
+
+
+# Columns of `conditioning_mask`.
+CONDITIONS = ("agnostic_image", "garment_image", "person_pose", "garment_pose")
+
+
+class GarmentFeatures(NamedTuple):
+    """Feature maps of the garment stream that the person stream's cross-attentions read.
+
+    Attributes:
+        down (`tuple[torch.Tensor, ...]`): one (B, C, h, w) map per person down block with cross-attention, in order.
+        up (`tuple[torch.Tensor, ...]`): the same for the up path, in the order in which they are used.
+    """
+
+    down: tuple[torch.Tensor, ...]
+    up: tuple[torch.Tensor, ...]
+
+    def masked(self, keep: torch.Tensor) -> "GarmentFeatures":
+        """Zero the rows in which `keep`, (B, 1), is 0."""
+        keep = keep[:, :, None, None]
+        return GarmentFeatures(
+            tuple(feature * keep for feature in self.down), tuple(feature * keep for feature in self.up)
+        )
+
+
+@dataclass
+class ParallelUNetOutput(BaseOutput):
+    """
+    Args:
+        sample (`torch.Tensor`): (B, 3, height, width), the prediction (noise, velocity or clean image, as trained).
+    """
+
+    sample: torch.Tensor
+
+
+# Embeddings of the poses, the timestep and the noise levels
+
+
+class AttentionProcessor:
+    """Scaled dot-product attention through Diffusers' back end dispatch."""
+
+    _attention_backend = None
+    _parallel_config = None
+
+    def __call__(
+        self,
+        attention: "Attention",
+        hidden_states: torch.Tensor,
+        encoder_hidden_states: torch.Tensor,
+        added_hidden_states: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        query = attention.to_q(hidden_states).unflatten(2, (attention.heads, -1))  # (B, L, H, D)
+        key = attention.to_k(encoder_hidden_states)  # (B, S, C)
+        value = attention.to_v(encoder_hidden_states)  # (B, S, C)
+        if added_hidden_states is not None:
+            key = torch.cat([key, attention.add_k_proj(added_hidden_states)], dim=1)  # (B, S + A, C)
+            value = torch.cat([value, attention.add_v_proj(added_hidden_states)], dim=1)  # (B, S + A, C)
+        key = key.unflatten(2, (attention.heads, -1))  # (B, S + A, H, D)
+        value = value.unflatten(2, (attention.heads, -1))  # (B, S + A, H, D)
+        hidden_states = dispatch_attention_fn(
+            query, key, value, attn_mask=None, backend=self._attention_backend, parallel_config=self._parallel_config
+        )
+        return attention.to_out[0](hidden_states.flatten(2))  # (B, L, C)
+
+
+class Attention(nn.Module, AttentionModuleMixin):
+    """Multi-head attention over tokens, optionally with further keys and values of another width."""
+
+    _default_processor_cls = AttentionProcessor
+    _available_processors = [AttentionProcessor]
+    _supports_qkv_fusion = False
+
+    def __init__(self, dim: int, head_dim: int, added_dim: int | None = None):
+        super().__init__()
+        self.heads = dim // head_dim
+        self.to_q = nn.Linear(dim, dim, bias=False)
+        self.to_k = nn.Linear(dim, dim, bias=False)
+        self.to_v = nn.Linear(dim, dim, bias=False)
+        if added_dim is not None:
+            self.add_k_proj = nn.Linear(added_dim, dim, bias=False)
+            self.add_v_proj = nn.Linear(added_dim, dim, bias=False)
+        self.to_out = nn.ModuleList([nn.Linear(dim, dim)])
+        self.set_processor(self._default_processor_cls())
+
+    def forward(
+        self,
+        hidden_states: torch.Tensor,
+        encoder_hidden_states: torch.Tensor,
+        added_hidden_states: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        return self.processor(self, hidden_states, encoder_hidden_states, added_hidden_states)
+
+
+class PoseEmbedding(nn.Module):
+    """One token per keypoint, and their CLIP-style attention pooling into the conditioning vector.
+
+    A missing point is a learned token of its own kind. A pose without any point is, if `flat_state` is set, a
+    garment laid flat, which is learned too and differs from a dropped condition (that one is zero).
+    """
+
+    def __init__(self, embed_dim: int, vector_dim: int, head_dim: int, flat_state: bool):
+        super().__init__()
+        self.linear_1 = nn.Linear(2, embed_dim)
+        self.linear_2 = nn.Linear(embed_dim, embed_dim)
+        self.keypoint_embedding = nn.Parameter(torch.randn(NUM_KEYPOINTS, embed_dim) * 0.02)
+        self.missing_embedding = nn.Parameter(torch.randn(embed_dim) * 0.02)
+        self.flat_embedding = nn.Parameter(torch.randn(embed_dim) * 0.02) if flat_state else None
+        self.pool = Attention(embed_dim, head_dim)
+        self.to_vector = nn.Linear(embed_dim, vector_dim)
+
+    def forward(self, pose: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        visibility = pose[..., 2:]  # (B, 18, 1)
+        tokens = self.linear_2(F.silu(self.linear_1(pose[..., :2])))  # (B, 18, E)
+        missing = self.missing_embedding.expand_as(tokens)  # (B, 18, E)
+        if self.flat_embedding is not None:
+            is_flat = (visibility == 0).all(dim=1, keepdim=True)  # (B, 1, 1)
+            missing = torch.where(is_flat, self.flat_embedding, missing)
+        tokens = visibility * tokens + (1 - visibility) * missing + self.keypoint_embedding  # (B, 18, E)
+
+        mean = tokens.mean(dim=1, keepdim=True)  # (B, 1, E)
+        pooled = self.pool(mean, torch.cat([mean, tokens], dim=1))  # (B, 1, E)
+        return tokens, self.to_vector(pooled[:, 0])  # (B, 18, E), (B, V)
+
+
+class LevelEmbedding(nn.Module):
+    """Positional encoding of a timestep or of a noise level (0 to 999), then two linear layers."""
+
+    def __init__(self, vector_dim: int):
+        super().__init__()
+        self.proj = Timesteps(vector_dim, flip_sin_to_cos=True, downscale_freq_shift=0)
+        self.embedding = TimestepEmbedding(vector_dim, vector_dim)
+
+    def forward(self, level: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+        return self.embedding(self.proj(level).to(dtype))  # (B, V)
+
+
+# Layers of the streams
+
+
+def group_norm(channels: int) -> nn.GroupNorm:
+    """The paper's groups: min(32, C / 4) (supplementary material, section 1)."""
+    return nn.GroupNorm(min(32, channels // 4), channels)
+
+
+class ResidualBlock(nn.Module):
+    """GroupNorm, swish, conv, FiLM, GroupNorm, swish, conv, with a convolution on the skip where widths differ."""
+
+    def __init__(self, in_channels: int, out_channels: int, vector_dim: int):
+        super().__init__()
+        self.norm1 = group_norm(in_channels)
+        self.conv1 = nn.Conv2d(in_channels, out_channels, 3, padding=1)
+        self.film = nn.Linear(vector_dim, 2 * out_channels)
+        self.norm2 = group_norm(out_channels)
+        self.conv2 = nn.Conv2d(out_channels, out_channels, 3, padding=1)
+        self.conv_shortcut = nn.Conv2d(in_channels, out_channels, 1) if in_channels != out_channels else None
+
+    def forward(self, hidden_states: torch.Tensor, vector: torch.Tensor) -> torch.Tensor:
+        scale, shift = self.film(F.silu(vector))[:, :, None, None].chunk(2, dim=1)  # (B, C_out, 1, 1) each
+        residual = hidden_states if self.conv_shortcut is None else self.conv_shortcut(hidden_states)
+        hidden_states = self.conv1(F.silu(self.norm1(hidden_states)))  # (B, C_out, h, w)
+        hidden_states = self.norm2(hidden_states) * (1 + scale) + shift
+        hidden_states = self.conv2(F.silu(hidden_states))  # (B, C_out, h, w)
+        return residual + hidden_states
+
+
+class ParallelUNetBlock(nn.Module):
+    """The one block of both streams and both directions: a residual block, and in the person stream at attention
+    levels a self-attention that also reads the pose tokens, then a cross-attention to the garment's features."""
+
+    def __init__(
+        self, in_channels: int, out_channels: int, vector_dim: int, head_dim: int, pose_dim: int, has_attention: bool
+    ):
+        super().__init__()
+        self.residual_block = ResidualBlock(in_channels, out_channels, vector_dim)
+        self.has_attention = has_attention
+        if has_attention:
+            self.norm_self = group_norm(out_channels)
+            self.self_attention = Attention(out_channels, head_dim, added_dim=pose_dim)
+            self.norm_cross = group_norm(out_channels)
+            self.norm_garment = group_norm(out_channels)
+            self.cross_attention = Attention(out_channels, head_dim)
+
+    def forward(
+        self,
+        hidden_states: torch.Tensor,
+        vector: torch.Tensor,
+        pose_tokens: torch.Tensor | None = None,
+        garment_feature: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        hidden_states = self.residual_block(hidden_states, vector)  # (B, C, h, w)
+        if self.has_attention:
+            size = hidden_states.shape[-2:]
+            tokens = self.norm_self(hidden_states).flatten(2).transpose(1, 2)  # (B, hw, C)
+            tokens = self.self_attention(tokens, tokens, pose_tokens)  # (B, hw, C)
+            hidden_states = hidden_states + tokens.transpose(1, 2).unflatten(2, size)
+
+            tokens = self.norm_cross(hidden_states).flatten(2).transpose(1, 2)  # (B, hw, C)
+            garment_tokens = self.norm_garment(garment_feature).flatten(2).transpose(1, 2)  # (B, hw, C)
+            tokens = self.cross_attention(tokens, garment_tokens)  # (B, hw, C)
+            hidden_states = hidden_states + tokens.transpose(1, 2).unflatten(2, size)
+        return hidden_states
+
+
+class Downsample(nn.Module):
+    def __init__(self, channels: int):
+        super().__init__()
+        self.conv = nn.Conv2d(channels, channels, 3, stride=2, padding=1)
+
+    def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
+        return self.conv(hidden_states)  # (B, C, h / 2, w / 2)
+
+
+class Upsample(nn.Module):
+    def __init__(self, channels: int):
+        super().__init__()
+        self.conv = nn.Conv2d(channels, channels, 3, padding=1)
+
+    def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
+        return self.conv(F.interpolate(hidden_states, scale_factor=2.0, mode="nearest"))  # (B, C, 2h, 2w)
+
+
+# The network
+
+
+class ParallelUNetModel(ModelMixin, ConfigMixin, AttentionMixin, PeftAdapterMixin):
+    r"""
+    Two UNets in pixel space: one reads the noisy picture and the person without the garment, the other the garment;
+    the first attends to the second at the low resolutions (paper, section 3.2 and figure 2). The 128 and the 256
+    pixel network are configurations of this class.
+
+    Differences from the paper are the configuration fields `patch_size` and `garment_time_conditioning`, the learned
+    states of missing points and of flat garments, and that a dropped garment zeroes the garment's *features* where
+    the paper zeroes the garment's image: with guidance, the unconditional half then needs no garment stream.
+
+    Args:
+        sample_size (`int` or `tuple[int, int]`, defaults to 128): trained size in pixels, or (height, width). Other
+            sizes work if both sides are multiples of `size_divisor`.
+        patch_size (`int`, defaults to 1): both streams work on pixels folded into channels by this factor.
+        block_out_channels (`tuple[int]`): width of each level, finest first.
+        layers_per_block (`tuple[int]`): person blocks per level, in each direction.
+        garment_layers_per_block (`tuple[int]`): garment blocks per level; equal to the person's at attention levels.
+        attention_levels (`tuple[bool]`): levels with self- and cross-attention.
+        attention_head_dim (`int`, defaults to 64): channels per attention head.
+        pose_embed_dim (`int`, defaults to 512): width of the pose tokens.
+        conditioning_dim (`int`, defaults to 512): width of the vector behind FiLM.
+        low_res_conditioning (`bool`, defaults to `False`): whether the network is a super-resolution stage.
+        garment_time_conditioning (`bool`, defaults to `True`): whether the garment stream sees the timestep and the
+            person's pose, as in the paper. Without, it runs once per picture instead of once per step.
+    """
+
+    _supports_gradient_checkpointing = True
+    _no_split_modules = ["ParallelUNetBlock"]
+    _repeated_blocks = ["ParallelUNetBlock"]
+    _skip_layerwise_casting_patterns = ["norm", "conv_in", "garment_conv_in", "time_embedding", "pose"]
+    low_res_interpolation = "bilinear"
+
+    @register_to_config
+    def __init__(
+        self,
+        sample_size: int | tuple[int, int] = 128,
+        patch_size: int = 1,
+        block_out_channels: tuple[int, ...] = (128, 256, 512, 1024),
+        layers_per_block: tuple[int, ...] = (3, 4, 6, 7),
+        garment_layers_per_block: tuple[int, ...] = (3, 4, 6, 7),
+        attention_levels: tuple[bool, ...] = (False, False, True, True),
+        attention_head_dim: int = 64,
+        pose_embed_dim: int = 512,
+        conditioning_dim: int = 512,
+        low_res_conditioning: bool = False,
+        garment_time_conditioning: bool = True,
+    ):
+        super().__init__()
+        self._check_config()
+        num_levels = len(block_out_channels)
+        self.first_attention_level = list(attention_levels).index(True)
+
+        # 1. conditioning vector and pose tokens
+        self.time_embedding = LevelEmbedding(conditioning_dim)
+        self.agnostic_noise_embedding = LevelEmbedding(conditioning_dim)
+        self.garment_noise_embedding = LevelEmbedding(conditioning_dim)
+        self.low_res_noise_embedding = LevelEmbedding(conditioning_dim) if low_res_conditioning else None
+        self.person_pose_embedding = PoseEmbedding(pose_embed_dim, conditioning_dim, attention_head_dim, False)
+        self.garment_pose_embedding = PoseEmbedding(pose_embed_dim, conditioning_dim, attention_head_dim, True)
+
+        # 2. inputs
+        pixel_channels = 3 * patch_size**2
+        num_person_images = 3 if low_res_conditioning else 2
+        self.conv_in = nn.Conv2d(num_person_images * pixel_channels, block_out_channels[0], 3, padding=1)
+        self.garment_conv_in = nn.Conv2d(pixel_channels, block_out_channels[0], 3, padding=1)
+
+        def block(in_channels: int, out_channels: int, has_attention: bool) -> ParallelUNetBlock:
+            return ParallelUNetBlock(
+                in_channels, out_channels, conditioning_dim, attention_head_dim, pose_embed_dim, has_attention
+            )
+
+        # 3. down, finest level first
+        self.down_blocks, self.garment_down_blocks = nn.ModuleList(), nn.ModuleList()
+        self.downsamplers, self.garment_downsamplers = nn.ModuleList(), nn.ModuleList()
+        for level, channels in enumerate(block_out_channels):
+            in_channels = block_out_channels[max(level - 1, 0)]
+            widths = [in_channels] + [channels] * max(layers_per_block[level], garment_layers_per_block[level])
+            self.down_blocks.append(
+                nn.ModuleList(
+                    [block(widths[i], channels, attention_levels[level]) for i in range(layers_per_block[level])]
+                )
+            )
+            self.garment_down_blocks.append(
+                nn.ModuleList([block(widths[i], channels, False) for i in range(garment_layers_per_block[level])])
+            )
+            if level < num_levels - 1:
+                self.downsamplers.append(Downsample(channels))
+                self.garment_downsamplers.append(Downsample(channels))
+
+        # 4. up, coarsest level first; the garment stream stops at the finest level whose features are read
+        self.up_blocks, self.garment_up_blocks = nn.ModuleList(), nn.ModuleList()
+        self.upsamplers, self.garment_upsamplers = nn.ModuleList(), nn.ModuleList()
+        for level in reversed(range(num_levels)):
+            channels = block_out_channels[level]
+            in_channels = block_out_channels[min(level + 1, num_levels - 1)]
+            widths = [in_channels] + [channels] * max(layers_per_block[level], garment_layers_per_block[level])
+            self.up_blocks.append(
+                nn.ModuleList(
+                    [
+                        block(widths[i] + channels, channels, attention_levels[level])
+                        for i in range(layers_per_block[level])
+                    ]
+                )
+            )
+            if level > 0:
+                self.upsamplers.append(Upsample(channels))
+            if level >= self.first_attention_level:
+                self.garment_up_blocks.append(
+                    nn.ModuleList(
+                        [block(widths[i] + channels, channels, False) for i in range(garment_layers_per_block[level])]
+                    )
+                )
+                if level > self.first_attention_level:
+                    self.garment_upsamplers.append(Upsample(channels))
+
+        # 5. output
+        self.norm_out = group_norm(block_out_channels[0])
+        self.conv_out = nn.Conv2d(block_out_channels[0], pixel_channels, 3, padding=1)
+
+        self.gradient_checkpointing = False
+        self._zero_residual_branches()
+
+    def _check_config(self) -> None:
+        config = self.config
+        num_levels = len(config.block_out_channels)
+        for name in ("layers_per_block", "garment_layers_per_block", "attention_levels"):
+            if len(config[name]) != num_levels:
+                raise ValueError(
+                    f"`{name}` must have one entry per level ({num_levels}, from `block_out_channels`), got {config[name]}."
+                )
+        if not any(config.attention_levels):
+            raise ValueError("`attention_levels` must hold at least one True: the garment enters by cross-attention.")
+        for level, has_attention in enumerate(config.attention_levels):
+            person, garment = config.layers_per_block[level], config.garment_layers_per_block[level]
+            if has_attention and person != garment:
+                raise ValueError(
+                    f"`garment_layers_per_block` must equal `layers_per_block` at attention levels, "
+                    f"got {garment} and {person} at level {level}."
+                )
+            if has_attention and config.block_out_channels[level] % config.attention_head_dim:
+                raise ValueError(
+                    f"`block_out_channels` must be multiples of `attention_head_dim` at attention levels, "
+                    f"got {config.block_out_channels[level]} and {config.attention_head_dim}."
+                )
+        if config.pose_embed_dim % config.attention_head_dim:
+            raise ValueError(
+                f"`pose_embed_dim` must be a multiple of `attention_head_dim`, "
+                f"got {config.pose_embed_dim} and {config.attention_head_dim}."
+            )
+
+    def _zero_residual_branches(self) -> None:
+        # Every residual branch starts as the identity, which lets deep stacks of blocks train at a high rate.
+        for module in self.modules():
+            if isinstance(module, ResidualBlock):
+                nn.init.zeros_(module.conv2.weight)
+                nn.init.zeros_(module.conv2.bias)
+            if isinstance(module, ParallelUNetBlock) and module.has_attention:
+                for attention in (module.self_attention, module.cross_attention):
+                    nn.init.zeros_(attention.to_out[0].weight)
+                    nn.init.zeros_(attention.to_out[0].bias)
+        nn.init.zeros_(self.conv_out.weight)
+        nn.init.zeros_(self.conv_out.bias)
+
+    @property
+    def size_divisor(self) -> int:
+        """Height and width of the sample must be multiples of this."""
+        return self.config.patch_size * 2 ** (len(self.config.block_out_channels) - 1)
+
+    @apply_forward_hook
+    def encode_garment(
+        self,
+        garment_image: torch.Tensor,
+        garment_pose: torch.Tensor | None = None,
+        garment_noise_level: torch.Tensor | None = None,
+        *,
+        timestep: torch.Tensor | None = None,
+        person_pose: torch.Tensor | None = None,
+        agnostic_noise_level: torch.Tensor | None = None,
+        low_res_noise_level: torch.Tensor | None = None,
+        conditioning_mask: torch.Tensor | None = None,
+    ) -> GarmentFeatures:
+        r"""
+        Run the garment stream.
+
+        Args:
+            garment_image (`torch.Tensor`): (B, 3, height, width) in [-1, 1], the garment cut out on white.
+            garment_pose (`torch.Tensor`, *optional*): (B, 18, 3), x, y and visibility in [0, 1]; `None` or a row
+                without visible points is a garment laid flat.
+            garment_noise_level (`torch.Tensor`, *optional*): scalar or (B,), 0 to 999, of the noise already in
+                `garment_image`; `None` means none.
+            timestep, person_pose, agnostic_noise_level, low_res_noise_level: as in `forward`. Read, and the first two
+                required, only by networks with `garment_time_conditioning`.
+            conditioning_mask (`torch.Tensor`, *optional*): as in `forward`; drops the conditions inside the stream's
+                vector. The features of dropped garments are zeroed in `forward`.
+
+        Returns:
+            [`GarmentFeatures`]
+        """
+        self._check_image("garment_image", garment_image, garment_image.shape[0], garment_image.shape[-2:])
+        self._check_pose("garment_pose", garment_pose, garment_image.shape[0])
+        batch_size, dtype = garment_image.shape[0], garment_image.dtype
+        keep = self._expand_mask(conditioning_mask, batch_size, garment_image)  # 4 x (B, 1)
+        if self.config.garment_time_conditioning:
+            if timestep is None or person_pose is None:
+                raise ValueError(
+                    "`encode_garment` needs `timestep` and `person_pose`: this network's garment stream sees both "
+                    "(`garment_time_conditioning` is set)."
+                )
+            vector, _ = self._embed_conditions(
+                timestep,
+                person_pose,
+                garment_pose,
+                agnostic_noise_level,
+                garment_noise_level,
+                low_res_noise_level,
+                keep,
+                dtype,
+            )
+        else:
+            vector, _ = self._embed_garment_conditions(garment_pose, garment_noise_level, keep, dtype)
+
+        hidden_states = F.pixel_unshuffle(garment_image, self.config.patch_size)  # (B, 3pp, H/p, W/p)
+        hidden_states = self.garment_conv_in(hidden_states)  # (B, C_0, H/p, W/p)
+        skips, down_features, up_features = [], [], []
+        for level, blocks in enumerate(self.garment_down_blocks):
+            for block in blocks:
+                hidden_states = self._run_block(block, hidden_states, vector)  # (B, C_l, h, w)
+                if level >= self.first_attention_level:
+                    skips.append(hidden_states)
+                if self.config.attention_levels[level]:
+                    down_features.append(hidden_states)
+            if level < len(self.garment_downsamplers):
+                hidden_states = self.garment_downsamplers[level](hidden_states)
+        for index, blocks in enumerate(self.garment_up_blocks):
+            for block in blocks:
+                hidden_states = torch.cat([hidden_states, skips.pop()], dim=1)  # (B, C + C_l, h, w)
+                hidden_states = self._run_block(block, hidden_states, vector)  # (B, C_l, h, w)
+                if self.config.attention_levels[-1 - index]:
+                    up_features.append(hidden_states)
+            if index < len(self.garment_upsamplers):
+                hidden_states = self.garment_upsamplers[index](hidden_states)
+        return GarmentFeatures(tuple(down_features), tuple(up_features))
+
+    def forward(
+        self,
+        sample: torch.Tensor,
+        timestep: torch.Tensor,
+        agnostic_image: torch.Tensor,
+        garment_image: torch.Tensor | None = None,
+        person_pose: torch.Tensor | None = None,
+        garment_pose: torch.Tensor | None = None,
+        low_res_image: torch.Tensor | None = None,
+        agnostic_noise_level: torch.Tensor | None = None,
+        garment_noise_level: torch.Tensor | None = None,
+        low_res_noise_level: torch.Tensor | None = None,
+        conditioning_mask: torch.Tensor | None = None,
+        garment_features: GarmentFeatures | None = None,
+        return_dict: bool = True,
+    ) -> ParallelUNetOutput | tuple[torch.Tensor]:
+        r"""
+        Predict the noise, velocity or clean picture (as trained) of a noisy one.
+
+        Args:
+            sample (`torch.Tensor`): (B, 3, height, width), the noisy picture z_t.
+            timestep (`torch.Tensor`): scalar or (B,), Diffusers timesteps 0 to 999, fractions allowed.
+            agnostic_image (`torch.Tensor`): (B, 3, height, width) in [-1, 1], the person without the garment.
+            garment_image (`torch.Tensor`, *optional*): (B, 3, height, width) in [-1, 1], the garment on white. Either
+                this or `garment_features`.
+            person_pose (`torch.Tensor`): (B, 18, 3), x, y and visibility in [0, 1], OpenPose order.
+            garment_pose (`torch.Tensor`, *optional*): (B, 18, 3); `None` or a row without visible points is a garment
+                laid flat.
+            low_res_image (`torch.Tensor`, *optional*): (B, 3, height, width), the previous stage's picture in
+                [-1, 1], already upsampled (bilinear) and noised; required by and only for networks with
+                `low_res_conditioning`.
+            agnostic_noise_level, garment_noise_level, low_res_noise_level (`torch.Tensor`, *optional*): scalar or
+                (B,), 0 to 999, of the noise already added to that image; `None` means none and embeds as level 0.
+            conditioning_mask (`torch.Tensor`, *optional*): bool, (B,) or (B, 4) with columns agnostic image, garment,
+                person pose, garment pose; `False` drops the condition. `None` keeps all.
+            garment_features ([`GarmentFeatures`], *optional*): from `encode_garment`, in place of `garment_image`.
+            return_dict (`bool`, defaults to `True`): whether to return a [`ParallelUNetOutput`] or a tuple.
+
+        Returns:
+            [`ParallelUNetOutput`] or `tuple`: the prediction, (B, 3, height, width).
+        """
+        self._check_inputs(
+            sample, timestep, agnostic_image, garment_image, person_pose, garment_pose, low_res_image, garment_features
+        )
+        batch_size, dtype = sample.shape[0], sample.dtype
+        keep = self._expand_mask(conditioning_mask, batch_size, sample)  # 4 x (B, 1)
+        if garment_features is None:
+            garment_features = self.encode_garment(
+                garment_image,
+                garment_pose,
+                garment_noise_level,
+                timestep=timestep,
+                person_pose=person_pose,
+                agnostic_noise_level=agnostic_noise_level,
+                low_res_noise_level=low_res_noise_level,
+                conditioning_mask=conditioning_mask,
+            )
+        if conditioning_mask is not None:
+            garment_features = garment_features.masked(keep[1])
+            agnostic_image = agnostic_image * keep[0][:, :, None, None]
+        vector, pose_tokens = self._embed_conditions(
+            timestep,
+            person_pose,
+            garment_pose,
+            agnostic_noise_level,
+            garment_noise_level,
+            low_res_noise_level,
+            keep,
+            dtype,
+        )  # (B, V), (B, 36, E)
+
+        images = [agnostic_image, sample] + ([low_res_image] if self.config.low_res_conditioning else [])
+        hidden_states = F.pixel_unshuffle(torch.cat(images, dim=1), self.config.patch_size)  # (B, 3npp, H/p, W/p)
+        hidden_states = self.conv_in(hidden_states)  # (B, C_0, H/p, W/p)
+        down_features, up_features = list(garment_features.down), list(garment_features.up)
+        skips = []
+        for level, blocks in enumerate(self.down_blocks):
+            for block in blocks:
+                garment_feature = down_features.pop(0) if block.has_attention else None
+                hidden_states = self._run_block(block, hidden_states, vector, pose_tokens, garment_feature)
+                skips.append(hidden_states)  # (B, C_l, h, w)
+            if level < len(self.downsamplers):
+                hidden_states = self.downsamplers[level](hidden_states)  # (B, C_l, h / 2, w / 2)
+        for index, blocks in enumerate(self.up_blocks):
+            for block in blocks:
+                garment_feature = up_features.pop(0) if block.has_attention else None
+                hidden_states = torch.cat([hidden_states, skips.pop()], dim=1)  # (B, C + C_l, h, w)
+                hidden_states = self._run_block(block, hidden_states, vector, pose_tokens, garment_feature)
+            if index < len(self.upsamplers):
+                hidden_states = self.upsamplers[index](hidden_states)  # (B, C_l, 2h, 2w)
+
+        hidden_states = self.conv_out(F.silu(self.norm_out(hidden_states)))  # (B, 3pp, H/p, W/p)
+        output = F.pixel_shuffle(hidden_states, self.config.patch_size)  # (B, 3, H, W)
+        if not return_dict:
+            return (output,)
+        return ParallelUNetOutput(sample=output)
+
+    def _run_block(self, block: ParallelUNetBlock, *args: torch.Tensor | None) -> torch.Tensor:
+        if torch.is_grad_enabled() and self.gradient_checkpointing:
+            return self._gradient_checkpointing_func(block, *args)
+        return block(*args)
+
+    def _embed_conditions(
+        self,
+        timestep: torch.Tensor,
+        person_pose: torch.Tensor,
+        garment_pose: torch.Tensor | None,
+        agnostic_noise_level: torch.Tensor | None,
+        garment_noise_level: torch.Tensor | None,
+        low_res_noise_level: torch.Tensor | None,
+        keep: tuple[torch.Tensor, ...],
+        dtype: torch.dtype,
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """The FiLM vector, (B, V), and both poses' tokens, (B, 36, E). Time and low-res level are never dropped."""
+        vector, garment_tokens = self._embed_garment_conditions(garment_pose, garment_noise_level, keep, dtype)
+        tokens, pooled = self.person_pose_embedding(person_pose.to(dtype))
+        vector = vector + pooled * keep[2]
+        vector = vector + self.time_embedding(expand_level(timestep, keep[0]), dtype)
+        vector = vector + self.agnostic_noise_embedding(expand_level(agnostic_noise_level, keep[0]), dtype) * keep[0]
+        if self.config.low_res_conditioning:
+            vector = vector + self.low_res_noise_embedding(expand_level(low_res_noise_level, keep[0]), dtype)
+        return vector, torch.cat([tokens * keep[2][:, :, None], garment_tokens], dim=1)
+
+    def _embed_garment_conditions(
+        self,
+        garment_pose: torch.Tensor | None,
+        garment_noise_level: torch.Tensor | None,
+        keep: tuple[torch.Tensor, ...],
+        dtype: torch.dtype,
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """The garment's part of the FiLM vector, (B, V), and the garment pose's tokens, (B, 18, E)."""
+        if garment_pose is None:
+            garment_pose = keep[3].new_zeros(keep[3].shape[0], NUM_KEYPOINTS, 3)
+        tokens, pooled = self.garment_pose_embedding(garment_pose.to(dtype))
+        vector = pooled * keep[3]
+        vector = vector + self.garment_noise_embedding(expand_level(garment_noise_level, keep[1]), dtype) * keep[1]
+        return vector, tokens * keep[3][:, :, None]
+
+    def _expand_mask(
+        self, conditioning_mask: torch.Tensor | None, batch_size: int, like: torch.Tensor
+    ) -> tuple[torch.Tensor, ...]:
+        """One (B, 1) factor of 0 or 1 per condition."""
+        if conditioning_mask is None:
+            return (like.new_ones(batch_size, 1),) * len(CONDITIONS)
+        if conditioning_mask.shape not in ((batch_size,), (batch_size, len(CONDITIONS))):
+            raise ValueError(
+                f"`conditioning_mask` must have shape ({batch_size},) or ({batch_size}, {len(CONDITIONS)}), "
+                f"got {tuple(conditioning_mask.shape)}."
+            )
+        mask = conditioning_mask.to(like.dtype)
+        if mask.ndim == 1:
+            mask = mask[:, None].expand(-1, len(CONDITIONS))
+        return mask.split(1, dim=1)
+
+    def _check_inputs(
+        self,
+        sample: torch.Tensor,
+        timestep: torch.Tensor,
+        agnostic_image: torch.Tensor,
+        garment_image: torch.Tensor | None,
+        person_pose: torch.Tensor | None,
+        garment_pose: torch.Tensor | None,
+        low_res_image: torch.Tensor | None,
+        garment_features: GarmentFeatures | None,
+    ) -> None:
+        batch_size, size = sample.shape[0], sample.shape[-2:]
+        if size[0] % self.size_divisor or size[1] % self.size_divisor:
+            raise ValueError(
+                f"`sample` must have a height and width that are multiples of {self.size_divisor}, got {tuple(size)}."
+            )
+        if not isinstance(timestep, torch.Tensor):
+            raise ValueError(f"`timestep` must be a tensor, scalar or of shape ({batch_size},), got {type(timestep)}.")
+        if (garment_image is None) == (garment_features is None):
+            raise ValueError("Exactly one of `garment_image` and `garment_features` must be given.")
+        if self.config.low_res_conditioning != (low_res_image is not None):
+            expected = "needs" if self.config.low_res_conditioning else "takes no"
+            raise ValueError(f"This network {expected} `low_res_image` (`low_res_conditioning` in its config).")
+        for name, image in (
+            ("sample", sample),
+            ("agnostic_image", agnostic_image),
+            ("garment_image", garment_image),
+            ("low_res_image", low_res_image),
+        ):
+            if image is not None:
+                self._check_image(name, image, batch_size, size)
+        if person_pose is None:
+            raise ValueError("`person_pose` must be given.")
+        self._check_pose("person_pose", person_pose, batch_size)
+        self._check_pose("garment_pose", garment_pose, batch_size)
+
+    def _check_image(self, name: str, image: torch.Tensor, batch_size: int, size: torch.Size) -> None:
+        if image.shape != (batch_size, 3, *size):
+            raise ValueError(f"`{name}` must have shape {(batch_size, 3, *size)}, got {tuple(image.shape)}.")
+
+    def _check_pose(self, name: str, pose: torch.Tensor | None, batch_size: int) -> None:
+        if pose is not None and pose.shape != (batch_size, NUM_KEYPOINTS, 3):
+            raise ValueError(f"`{name}` must have shape {(batch_size, NUM_KEYPOINTS, 3)}, got {tuple(pose.shape)}.")
+
+
+def expand_level(level: torch.Tensor | None, like: torch.Tensor) -> torch.Tensor:
+    """A timestep or noise level as a float32 (B,) tensor; `None`, no noise, is level 0."""
+    if level is None:
+        return torch.zeros(like.shape[0], dtype=torch.float32, device=like.device)
+    return level.to(device=like.device, dtype=torch.float32).expand(like.shape[0])
