@@ -1,0 +1,26 @@
+# Copyright 2026 The diffusers-tryon authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Where the checkpoints lie that come with the package."""
+
+from pathlib import Path
+
+
+DEFAULT_CHECKPOINT = "tryon-cascade-first"
+
+
+def shipped_checkpoint(name: str = DEFAULT_CHECKPOINT) -> Path:
+    """The folder of a checkpoint that comes with the package, for `TryOnCascadePipeline.from_pretrained`.
+
+    Args:
+        name (`str`, *optional*, defaults to `"tryon-cascade-first"`): A folder of `hub_cards/`.
+
+    Raises:
+        ValueError: no checkpoint of that name comes with the package.
+    """
+    package = Path(__file__).resolve().parent
+    # Inside the package once it is installed, beside it in a checkout.
+    folders = [package / "hub_cards" / name, package.parent / "hub_cards" / name]
+    for folder in folders:
+        if (folder / "model_index.json").is_file():
+            return folder
+    raise ValueError(f"`name` must be a checkpoint that comes with the package, got {name!r}; looked in {folders}.")
