@@ -1,0 +1,70 @@
+# Copyright 2026 The diffusers-tryon authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Reading pictures that people give and writing pictures whole or not at all."""
+
+import os
+from pathlib import Path
+
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+
+# Modes whose values are 8 bits; others (16-bit greys, floats) have no fixed white.
+_READABLE_MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr")
+
+
+def read_image(path: str | Path, name: str, background: int) -> Image.Image:
+    """Read a picture as RGB, turned as its camera says.
+
+    Args:
+        path (`str` or `Path`): The file.
+        name (`str`): What errors call the picture.
+        background (`int`): Grey level, 0 to 255, that shows through transparent pixels.
+
+    Raises:
+        ValueError: there is no such file, it is no picture that can be read, or its pixels have more than 8 bits.
+    """
+    if not Path(path).is_file():
+        raise ValueError(f"`{name}` must be a picture file, there is none at {path}.")
+    try:
+        with Image.open(path) as file:
+            image = ImageOps.exif_transpose(file)
+            image.load()
+    except UnidentifiedImageError as error:
+        raise ValueError(f"`{name}` must be a picture file such as PNG or JPEG, {path} is not.") from error
+    # A broken file raises whatever its decoder stumbled on: OSError, SyntaxError, DecompressionBombError and more.
+    except Exception as error:
+        raise ValueError(f"`{name}` could not be read, {path} is broken or cut short: {error}") from error
+    if image.mode not in _READABLE_MODES:
+        raise ValueError(f"`{name}` must have 8 bits for each colour, {path} has the mode {image.mode!r}.")
+    if not image.has_transparency_data:
+        return image.convert("RGB")
+    image = image.convert("RGBA")
+    canvas = Image.new("RGBA", image.size, (background, background, background, 255))
+    return Image.alpha_composite(canvas, image).convert("RGB")
+
+
+def check_image_path(path: str | Path, name: str) -> None:
+    """Raise a `ValueError` naming the argument `name` unless a picture can be written at `path`.
+
+    For asking before a long computation. Missing folders are no error: `write_image` makes them.
+    """
+    path = Path(path)
+    if Image.registered_extensions().get(path.suffix.lower()) not in Image.SAVE:
+        raise ValueError(f"`{name}` must end in .png, .jpg or another picture format, got {str(path)!r}.")
+    if path.is_dir():
+        raise ValueError(f"`{name}` must be a file, {path} is a folder.")
+    parent = next(folder for folder in path.absolute().parents if folder.exists())
+    if not parent.is_dir() or not os.access(parent, os.W_OK):
+        raise ValueError(f"`{name}` cannot be written, {parent} is no folder that you may write to.")
+
+
+def write_image(image: Image.Image, path: str | Path) -> None:
+    """Write a picture in the format of the path's suffix: beside its place, then renamed into it.
+
+    Folders that are missing are made.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.stem}.partial{path.suffix}")
+    image.save(partial)
+    os.replace(partial, path)

@@ -1,0 +1,105 @@
+# Copyright 2026 The diffusers-tryon authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Pictures to look at: poses drawn on images, and images side by side under captions."""
+
+import colorsys
+from typing import NamedTuple
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from .poses import NUM_KEYPOINTS, SKELETON, check_pose
+
+
+_BACKGROUND = (255, 255, 255)
+_CAPTION_COLOR = (30, 30, 30)
+_CAPTION_HEIGHT = 24
+_CAPTION_SIZE = 14
+_GAP = 8
+
+
+class Panel(NamedTuple):
+    """One image of a side-by-side picture.
+
+    Args:
+        image (`PIL.Image.Image`): Any size and mode.
+        caption (`str`): One line, cut to the image's width.
+        pose (`np.ndarray`, *optional*): (18, 3) keypoints to draw over the image.
+        show_pixels (`bool`): Enlarge without smoothing, for what a model made.
+    """
+
+    image: Image.Image
+    caption: str
+    pose: np.ndarray | None = None
+    show_pixels: bool = False
+
+
+def draw_pose(image: Image.Image, pose: np.ndarray) -> Image.Image:
+    """A copy of the image with a skeleton drawn on it, one colour for each bone.
+
+    Args:
+        image (`PIL.Image.Image`): Any size.
+        pose (`np.ndarray`): (18, 3) OpenPose keypoints of x and y in [0, 1] and visibility. Points with visibility 0
+            and the bones that end in them are left out.
+    """
+    pose = np.asarray(pose)
+    check_pose(pose, "pose")
+    image = image.convert("RGB")
+    drawing = ImageDraw.Draw(image)
+    points = [(float(x) * image.width, float(y) * image.height) for x, y, _ in pose]
+    width = max(2, round(image.height / 96))
+    for bone, (start, end) in enumerate(SKELETON):
+        if pose[start, 2] > 0 and pose[end, 2] > 0:
+            drawing.line([points[start], points[end]], fill=_color(bone / len(SKELETON)), width=width)
+    for index, (x, y) in enumerate(points):
+        if pose[index, 2] > 0:
+            box = (x - width, y - width, x + width, y + width)
+            drawing.ellipse(box, fill=_color(index / NUM_KEYPOINTS), outline=_CAPTION_COLOR)
+    return image
+
+
+def _color(hue: float) -> tuple[int, int, int]:
+    return tuple(round(255 * value) for value in colorsys.hsv_to_rgb(hue, 0.9, 1.0))
+
+
+def side_by_side(panels: list[Panel], height: int = 256) -> Image.Image:
+    """Images in one row under their captions, on white.
+
+    Args:
+        panels (`list[Panel]`): From left to right.
+        height (`int`, *optional*, defaults to 256): Height of the row in pixels; a taller image sets it for all.
+
+    Returns:
+        `PIL.Image.Image`: RGB.
+    """
+    if not panels:
+        raise ValueError("`panels` must hold one image at least, got none.")
+    height = max(height, *(panel.image.height for panel in panels))
+    images = [_scaled(panel, height) for panel in panels]
+    width = sum(image.width for image in images) + _GAP * (len(images) + 1)
+    picture = Image.new("RGB", (width, _CAPTION_HEIGHT + height + _GAP), _BACKGROUND)
+    drawing = ImageDraw.Draw(picture)
+    font = ImageFont.load_default(_CAPTION_SIZE)
+    left = _GAP
+    for panel, image in zip(panels, images):
+        caption = _fitting(panel.caption, font, image.width)
+        drawing.text((left, _CAPTION_HEIGHT / 2), caption, fill=_CAPTION_COLOR, font=font, anchor="lm")
+        picture.paste(image, (left, _CAPTION_HEIGHT))
+        left += image.width + _GAP
+    return picture
+
+
+def _scaled(panel: Panel, height: int) -> Image.Image:
+    image = panel.image.convert("RGB")
+    width = max(1, round(image.width * height / image.height))
+    resample = Image.Resampling.NEAREST if panel.show_pixels else Image.Resampling.BICUBIC
+    image = image.resize((width, height), resample)
+    return image if panel.pose is None else draw_pose(image, panel.pose)
+
+
+def _fitting(caption: str, font: ImageFont.FreeTypeFont, width: int) -> str:
+    if font.getlength(caption) <= width:
+        return caption
+    while caption and font.getlength(caption + "…") > width:
+        caption = caption[:-1]
+    return caption + "…"
