@@ -146,9 +146,7 @@ def reference_cosine_betas() -> list[float]:
 
     It differs from `cosine_betas` by up to 6.9 in log-SNR at the end, where its own clamp ends it at -12.9.
     """
-    return _betas_of_log_snr(
-        lambda t: -math.log(max(math.cos((t + 0.008) / 1.008 * math.pi / 2) ** -2 - 1, 1e-5))
-    )
+    return _betas_of_log_snr(lambda t: -math.log(max(math.cos((t + 0.008) / 1.008 * math.pi / 2) ** -2 - 1, 1e-5)))
 
 
 def reference_linear_betas() -> list[float]:
@@ -216,9 +214,13 @@ def _reason_against(scheduler: SchedulerMixin) -> str | None:
     if [parameter.name for parameter in parameters[1:3]] != ["timestep", "sample"] or further:
         return "its `step` needs more than the prediction, the timestep and the sample"
     if config.get("use_flow_sigmas"):
-        return "`use_flow_sigmas` makes it a flow-matching scheduler, and the network was trained on a diffusion schedule"
+        return (
+            "`use_flow_sigmas` makes it a flow-matching scheduler, and the network was trained on a diffusion schedule"
+        )
     if config.num_train_timesteps != NUM_TRAIN_TIMESTEPS:
-        return f"its `num_train_timesteps` is {config.num_train_timesteps}, and the network knows {NUM_TRAIN_TIMESTEPS}"
+        return (
+            f"its `num_train_timesteps` is {config.num_train_timesteps}, and the network knows {NUM_TRAIN_TIMESTEPS}"
+        )
     if config.get("variance_type") in ("learned", "learned_range"):
         return f"its `variance_type` is {config.variance_type!r}, and the network predicts no variance"
     if config.get("timestep_type") == "continuous":
@@ -251,7 +253,9 @@ def check_scheduler(scheduler: SchedulerMixin, prediction_type: str | None = Non
     """
     reason = _reason_against(scheduler)
     if reason is None and prediction_type is not None and scheduler.config.prediction_type != prediction_type:
-        reason = f"its `prediction_type` is {scheduler.config.prediction_type!r}, and the network's {prediction_type!r}"
+        reason = (
+            f"its `prediction_type` is {scheduler.config.prediction_type!r}, and the network's {prediction_type!r}"
+        )
     if reason is not None:
         raise ValueError(
             f"`{name}` is a {type(scheduler).__name__}, which cannot be used: {reason}. "

@@ -63,7 +63,10 @@ def test_shifted_cosine_refuses_sizes_that_are_not_positive(image_size, base_siz
 @pytest.mark.parametrize(
     "betas, law",
     [
-        (reference_cosine_betas, lambda t: -np.log(np.maximum(np.cos((t + 0.008) / 1.008 * np.pi / 2) ** -2 - 1, 1e-5))),
+        (
+            reference_cosine_betas,
+            lambda t: -np.log(np.maximum(np.cos((t + 0.008) / 1.008 * np.pi / 2) ** -2 - 1, 1e-5)),
+        ),
         (reference_linear_betas, lambda t: -np.log(np.expm1(1e-4 + 10 * t**2))),
     ],
 )
