@@ -8,39 +8,26 @@ from pathlib import Path
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 
-# Modes whose values are 8 bits; others (16-bit greys, floats) have no fixed white.
-_READABLE_MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr")
-
-
-def read_image(path: str | Path, name: str, background: int) -> Image.Image:
-    """Read a picture as RGB, turned as its camera says.
+def read_image(path: str | Path, name: str) -> Image.Image:
+    """Read a picture, turned as its camera says. Mode and transparency stay for `TryOnImageProcessor` to judge.
 
     Args:
         path (`str` or `Path`): The file.
         name (`str`): What errors call the picture.
-        background (`int`): Grey level, 0 to 255, that shows through transparent pixels.
 
     Raises:
-        ValueError: there is no such file, it is no picture that can be read, or its pixels have more than 8 bits.
+        ValueError: there is no such file, or it is no picture that can be read whole.
     """
     if not Path(path).is_file():
         raise ValueError(f"`{name}` must be a picture file, there is none at {path}.")
     try:
         with Image.open(path) as file:
-            image = ImageOps.exif_transpose(file)
-            image.load()
+            return ImageOps.exif_transpose(file)
     except UnidentifiedImageError as error:
         raise ValueError(f"`{name}` must be a picture file such as PNG or JPEG, {path} is not.") from error
     # A broken file raises whatever its decoder stumbled on: OSError, SyntaxError, DecompressionBombError and more.
     except Exception as error:
         raise ValueError(f"`{name}` could not be read, {path} is broken or cut short: {error}") from error
-    if image.mode not in _READABLE_MODES:
-        raise ValueError(f"`{name}` must have 8 bits for each colour, {path} has the mode {image.mode!r}.")
-    if not image.has_transparency_data:
-        return image.convert("RGB")
-    image = image.convert("RGBA")
-    canvas = Image.new("RGBA", image.size, (background, background, background, 255))
-    return Image.alpha_composite(canvas, image).convert("RGB")
 
 
 def check_image_path(path: str | Path, name: str) -> None:

@@ -22,7 +22,7 @@ class Panel(NamedTuple):
     """One image of a side-by-side picture.
 
     Args:
-        image (`PIL.Image.Image`): Any size and mode.
+        image (`PIL.Image.Image`): Any size and mode; transparent pixels show white.
         caption (`str`): One line, cut to the image's width.
         pose (`np.ndarray`, *optional*): (18, 3) keypoints to draw over the image.
         show_pixels (`bool`): Enlarge without smoothing, for what a model made.
@@ -90,7 +90,8 @@ def side_by_side(panels: list[Panel], height: int = 256) -> Image.Image:
 
 
 def _scaled(panel: Panel, height: int) -> Image.Image:
-    image = panel.image.convert("RGB")
+    image = panel.image.convert("RGBA")
+    image = Image.alpha_composite(Image.new("RGBA", image.size, _BACKGROUND), image).convert("RGB")
     width = max(1, round(image.width * height / image.height))
     resample = Image.Resampling.NEAREST if panel.show_pixels else Image.Resampling.BICUBIC
     image = image.resize((width, height), resample)

@@ -73,6 +73,11 @@ def test_show_pixels_keeps_the_edges_of_pixels():
     assert len(np.unique(smooth)) > 2
 
 
+def test_transparent_pixels_show_white():
+    panels = [Panel(Image.new("RGBA", (64, 64), (200, 0, 0, 0)), "")]
+    assert (np.asarray(side_by_side(panels)) == 255).all()
+
+
 def test_a_long_caption_stays_over_its_panel():
     panels = [Panel(Image.new("RGB", (16, 64), (0, 0, 255)), "a caption much longer than its panel" * 3)]
     picture = np.asarray(side_by_side([*panels, Panel(Image.new("RGB", (256, 64)), "")], height=64))
