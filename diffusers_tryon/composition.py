@@ -1,0 +1,124 @@
+# Copyright 2026 The diffusers-tryon authors.
+# SPDX-License-Identifier: Apache-2.0
+"""What the network is given instead of the person's own clothes: agnostic image, agnostic mask, garment cut-out.
+
+The renderer, the dataset importers and the preprocessing of photographs share these functions.
+"""
+
+import numpy as np
+
+from .poses import check_pose
+
+
+# The label map ("parse") of the package: the 18 classes of the FASHN human parser, the position is the id.
+PARSE_LABELS = (
+    "background",
+    "face",
+    "hair",
+    "top",
+    "dress",
+    "skirt",
+    "pants",
+    "belt",
+    "bag",
+    "hat",
+    "scarf",
+    "glasses",
+    "arms",
+    "hands",
+    "legs",
+    "feet",
+    "torso",
+    "jewelry",
+)
+PARSE_IDS = {name: number for number, name in enumerate(PARSE_LABELS)}
+
+# Fill colours, the same in red, green and blue.
+AGNOSTIC_FILL = 128
+GARMENT_BACKGROUND = 255
+
+# What is tried on, and what stays in sight while an upper-body garment is tried on.
+GARMENT_LABELS = ("top", "dress")
+HEAD_LABELS = ("face", "hair", "hat", "glasses")
+HAND_LABELS = ("hands",)
+LOWER_BODY_LABELS = ("skirt", "pants", "belt", "legs", "feet")
+KEPT_LABELS = HEAD_LABELS + HAND_LABELS + LOWER_BODY_LABELS
+
+
+def label_mask(parse: np.ndarray, names: tuple[str, ...]) -> np.ndarray:
+    """Where the label map `parse` holds one of the labels `names`: bool, the shape of `parse`."""
+    return np.isin(parse, [PARSE_IDS[name] for name in names])
+
+
+def _check_image_and_parse(image: np.ndarray, parse: np.ndarray) -> None:
+    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
+        raise ValueError(f"`image` must be uint8 of shape (height, width, 3), got {image.dtype} {image.shape}.")
+    if parse.shape != image.shape[:2]:
+        raise ValueError(f"`parse` must have the image's height and width {image.shape[:2]}, got {parse.shape}.")
+    if not np.issubdtype(parse.dtype, np.integer):
+        raise ValueError(f"`parse` must hold integer label ids, got {parse.dtype}.")
+    if parse.size and (parse.min() < 0 or parse.max() >= len(PARSE_LABELS)):
+        raise ValueError(
+            f"`parse` must hold label ids from 0 to {len(PARSE_LABELS) - 1} (FASHN-18), got {parse.min()} to "
+            f"{parse.max()}."
+        )
+
+
+def compose_agnostic(image: np.ndarray, parse: np.ndarray, pose: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Hide what the person wears on the upper body.
+
+    As in TryOnDiffusion (arXiv 2306.08276, section 3 and its appendix): the whole bounding box of the person is masked
+    out, then head, hands and lower body are pasted back. A mask that follows the garment's outline would give away its
+    shape. The bounding box contains the visible keypoints too, so that a limb which the parser missed is masked.
+
+    Args:
+        image (`np.ndarray`): (H, W, 3) uint8, the person.
+        parse (`np.ndarray`): (H, W) integer label ids of `PARSE_LABELS`.
+        pose (`np.ndarray`): (18, 3) OpenPose keypoints, x and y in [0, 1], missing points with visibility 0.
+
+    Returns:
+        `tuple[np.ndarray, np.ndarray]`: the agnostic image (H, W, 3) uint8, hidden pixels are `AGNOSTIC_FILL`; and the
+        agnostic mask (H, W) uint8, 255 where the image is hidden (may change), 0 where it is kept.
+
+    Raises:
+        ValueError: wrong shapes, dtypes or label ids, or `parse` shows no person.
+    """
+    _check_image_and_parse(image, parse)
+    check_pose(pose, "pose")
+    if pose.ndim != 2:
+        raise ValueError(f"`pose` must be the keypoints of one person, shape (18, 3), got {pose.shape}.")
+    rows, columns = np.nonzero(parse)
+    if not len(rows):
+        raise ValueError("`parse` shows no person: every label is background (0).")
+
+    height, width = parse.shape
+    visible = pose[pose[:, 2] > 0]
+    keypoint_columns = np.minimum((visible[:, 0] * width).astype(int), width - 1)
+    keypoint_rows = np.minimum((visible[:, 1] * height).astype(int), height - 1)
+    rows, columns = np.concatenate([rows, keypoint_rows]), np.concatenate([columns, keypoint_columns])
+
+    hidden = np.zeros(parse.shape, dtype=bool)
+    hidden[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1] = True
+    hidden &= ~label_mask(parse, KEPT_LABELS)
+    agnostic_image = np.where(hidden[..., None], np.uint8(AGNOSTIC_FILL), image)
+    return agnostic_image, hidden.astype(np.uint8) * 255
+
+
+def cut_out_garment(image: np.ndarray, parse: np.ndarray) -> np.ndarray:
+    """Cut the worn top or dress out of a picture, on white.
+
+    Args:
+        image (`np.ndarray`): (H, W, 3) uint8.
+        parse (`np.ndarray`): (H, W) integer label ids of `PARSE_LABELS`.
+
+    Returns:
+        `np.ndarray`: (H, W, 3) uint8, `GARMENT_BACKGROUND` where there is no garment.
+
+    Raises:
+        ValueError: wrong shapes, dtypes or label ids, or `parse` shows no top and no dress.
+    """
+    _check_image_and_parse(image, parse)
+    garment = label_mask(parse, GARMENT_LABELS)
+    if not garment.any():
+        raise ValueError(f"`parse` shows no garment: none of the labels {', '.join(GARMENT_LABELS)} occurs.")
+    return np.where(garment[..., None], image, np.uint8(GARMENT_BACKGROUND))

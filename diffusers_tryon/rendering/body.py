@@ -1,0 +1,200 @@
+# Copyright 2026 The diffusers-tryon authors.
+# SPDX-License-Identifier: Apache-2.0
+"""The human body: its asset, its shapes, skinning and forward kinematics.
+
+Units are metres; x points to the person's left, y to the back, z up. The camera looks along +y.
+"""
+
+import math
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from .mesh import extract_submesh
+
+
+# `body.npz` keeps body, eyes and garment shells in one list of vertices; these are the groups that are drawn.
+_GROUPS = {
+    "body": "body",
+    "left_eye": "helper-l-eye",
+    "right_eye": "helper-r-eye",
+    "tights": "helper-tights",
+    "skirt": "helper-skirt",
+}
+NUM_COCO_KEYPOINTS = 17
+# Of the 32 shapes, these four are kept for the test split: a slim and a heavy one of either sex.
+TEST_SHAPES = (5, 11, 17, 24)
+
+
+@dataclass(frozen=True)
+class BodyAsset:
+    """The constant part of every body.
+
+    Attributes:
+        shapes: (S, V, 3) float32 rest vertices of S bodies.
+        joints: (S, J, 3) float32 joint positions in the rest pose.
+        femininity: (S,) in [0, 1].
+        joint_names: names of the J joints, parents before children.
+        parents: (J,) index of the parent joint, -1 for the root.
+        skin_weights: (V, J) float32, rows sum to 1.
+        groups: for each part ("body", "left_eye", "tights", ...) its vertices (indices into V) and its faces, numbered
+            by position in that list.
+        keypoint_regressor: (17, V) float32, COCO-17 keypoints as averages of vertices.
+    """
+
+    shapes: np.ndarray
+    joints: np.ndarray
+    femininity: np.ndarray
+    joint_names: tuple[str, ...]
+    parents: np.ndarray
+    skin_weights: np.ndarray
+    groups: dict[str, tuple[np.ndarray, np.ndarray]]
+    keypoint_regressor: np.ndarray
+
+    def joint(self, name: str) -> int:
+        return self.joint_names.index(name)
+
+    def limb_weight(self, *prefixes: str, side: str = "") -> np.ndarray:
+        """How much (0 to 1) each vertex (V,) follows the joints whose names start with `prefixes`, of one `side`
+        ("L", "R") or both."""
+        members = [
+            number for number, name in enumerate(self.joint_names) if name.startswith(prefixes) and name.endswith(side)
+        ]
+        return self.skin_weights[:, members].sum(axis=1)
+
+
+@lru_cache(maxsize=1)
+def load_body_asset() -> BodyAsset:
+    """Read `body.npz`, which lies beside this file."""
+    with np.load(Path(__file__).with_name("body.npz")) as archive:
+        content = {name: archive[name] for name in archive.files}
+    num_vertices, num_joints = len(content["w"]), len(content["bones"])
+    skin_weights = np.zeros((num_vertices, num_joints), np.float32)
+    np.add.at(skin_weights, (np.arange(num_vertices)[:, None], content["wi"].astype(int)), content["w"])
+    return BodyAsset(
+        shapes=content["rest"].astype(np.float32),
+        joints=content["heads"].astype(np.float32),
+        femininity=content["pheno"][:, 0],
+        joint_names=tuple(str(name) for name in content["bones"]),
+        parents=content["parents"].astype(int),
+        skin_weights=skin_weights,
+        groups={name: extract_submesh(content[f"f_{group}"].astype(int)) for name, group in _GROUPS.items()},
+        keypoint_regressor=content["kp_reg"][:NUM_COCO_KEYPOINTS],
+    )
+
+
+@dataclass(frozen=True)
+class BodyShape:
+    """One body in its rest pose: vertices (V, 3), joints (J, 3), femininity in [0, 1]."""
+
+    vertices: np.ndarray
+    joints: np.ndarray
+    femininity: float
+
+    def joint(self, name: str) -> np.ndarray:
+        """Position (3,) of a joint, e.g. "wrist.L"."""
+        return self.joints[load_body_asset().joint(name)]
+
+
+def blend_shapes(first: int, second: int, fraction: float) -> BodyShape:
+    """The body between two shapes of the asset: `fraction` 0 is the first, 1 the second."""
+    asset = load_body_asset()
+    weights = np.float32(1 - fraction), np.float32(fraction)
+    blended = [
+        weights[0] * values[first] + weights[1] * values[second]
+        for values in (asset.shapes, asset.joints, asset.femininity)
+    ]
+    return BodyShape(blended[0], blended[1], float(blended[2]))
+
+
+def shapes_of_split(split: str) -> tuple[int, ...]:
+    """The shapes a split blends: the test split's four, or the other 28. No body is shared between splits."""
+    others = tuple(number for number in range(len(load_body_asset().shapes)) if number not in TEST_SHAPES)
+    return TEST_SHAPES if split == "test" else others
+
+
+def rotation(axis: np.ndarray | tuple[float, float, float], degrees: float) -> np.ndarray:
+    """The matrix (3, 3) that turns by `degrees` around `axis`, counter-clockwise seen from the axis' tip."""
+    x, y, z = np.asarray(axis, dtype=np.float64) / np.linalg.norm(axis)
+    cross = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])
+    angle = math.radians(degrees)
+    return np.eye(3) + math.sin(angle) * cross + (1 - math.cos(angle)) * cross @ cross
+
+
+def forward_kinematics(
+    joints: np.ndarray, parents: np.ndarray, joint_names: tuple[str, ...], rotations: dict[str, np.ndarray]
+) -> np.ndarray:
+    """The motion of every joint when some joints are turned.
+
+    Args:
+        joints (`np.ndarray`): (J, 3) positions in the rest pose.
+        parents (`np.ndarray`): (J,) parent of each joint, -1 for the root; parents come first.
+        joint_names (`tuple[str, ...]`): J names.
+        rotations (`dict[str, np.ndarray]`): matrices (3, 3) by joint name, in the axes of the rest pose.
+
+    Returns:
+        `np.ndarray`: (J, 3, 4) float32, maps a rest position in homogeneous coordinates to the posed position.
+    """
+    transforms = np.zeros((len(joints), 4, 4))
+    for number, name in enumerate(joint_names):
+        local = np.eye(4)
+        if name in rotations:
+            # Turn around the joint itself, not around the origin.
+            local[:3, :3] = rotations[name]
+            local[:3, 3] = joints[number] - rotations[name] @ joints[number]
+        parent = parents[number]
+        transforms[number] = local if parent < 0 else transforms[parent] @ local
+    return transforms[:, :3].astype(np.float32)
+
+
+def skin(vertices: np.ndarray, skin_weights: np.ndarray, transforms: np.ndarray) -> np.ndarray:
+    """Linear blend skinning.
+
+    Args:
+        vertices (`np.ndarray`): (V, 3) float32 in the rest pose.
+        skin_weights (`np.ndarray`): (V, J) float32.
+        transforms (`np.ndarray`): (J, 3, 4) from `forward_kinematics`.
+
+    Returns:
+        `np.ndarray`: (V, 3) float32 posed vertices.
+    """
+    weights, flat = torch.from_numpy(skin_weights), torch.from_numpy(transforms).reshape(-1, 12)
+    blended = (weights @ flat).view(-1, 3, 4)
+    points = torch.from_numpy(np.ascontiguousarray(vertices, dtype=np.float32))
+    return ((blended[..., :3] * points[:, None]).sum(-1) + blended[..., 3]).numpy()
+
+
+@dataclass(frozen=True)
+class BodyCoordinates:
+    """Where points lie along the body, in the rest pose.
+
+    Attributes:
+        arm: along the nearer arm, 0 shoulder, 1 elbow, 2 wrist.
+        torso: 0 at the hip joints, 1 at the neck.
+        leg: 0 at the hip joints, 1 knee, 2 ankle.
+    """
+
+    arm: np.ndarray
+    torso: np.ndarray
+    leg: np.ndarray
+
+
+def body_coordinates(points: np.ndarray, shape: BodyShape) -> BodyCoordinates:
+    """Coordinates of `points` (N, 3), which lie on or near the body in its rest pose."""
+    along_arm = {}
+    for side in "LR":
+        shoulder, elbow, wrist = (shape.joint(f"{name}.{side}") for name in ("upperarm01", "lowerarm01", "wrist"))
+        upper, lower = elbow - shoulder, wrist - elbow
+        on_upper = (points - shoulder) @ upper / (upper @ upper)
+        on_lower = (points - elbow) @ lower / (lower @ lower)
+        along_arm[side] = np.where(on_lower > 0, 1 + np.clip(on_lower, 0, 2), on_upper)
+    hip, knee, ankle, neck = (shape.joint(name)[2] for name in ("upperleg01.L", "lowerleg01.L", "foot.L", "neck01"))
+    height = points[:, 2]
+    return BodyCoordinates(
+        arm=np.where(points[:, 0] > 0, along_arm["L"], along_arm["R"]),
+        torso=(height - hip) / (neck - hip),
+        leg=np.where(height > knee, (hip - height) / (hip - knee), 1 + (knee - height) / (knee - ankle)),
+    )

@@ -1,0 +1,294 @@
+# Copyright 2026 The diffusers-tryon authors.
+# SPDX-License-Identifier: Apache-2.0
+"""From posed surfaces to a picture: camera, background, light, shading, label map."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from .mesh import normalize
+from .prints import smooth_noise
+from .rasterizer import rasterize
+from .surfaces import Surface
+
+
+# Every pixel is the mean of this many samples in either direction.
+SUPERSAMPLING = 2
+_SHADOW_MAP_SIZE = 256
+# The shadow map covers this many metres around the origin, which is inside the body.
+_SHADOW_MAP_EXTENT = 2.2
+_SHADOW_MAP_DEPTH = 2.5
+_SHADOW_TOLERANCE = 0.02
+_WRINKLE_CELLS_PER_METRE = ((10.0, 5.8), (20.0, 11.6), (41.0, 23.6))
+_WRINKLE_STRENGTHS = (0.10, 0.08, 0.05)
+_GAMMA = 1.05
+
+
+@dataclass(frozen=True)
+class Camera:
+    """A camera that looks along +y.
+
+    Attributes:
+        centre: (3,) the point in the middle of the picture.
+        extent: metres that the picture spans at that point, in height and width.
+        distance: metres from the camera to that point.
+    """
+
+    centre: np.ndarray
+    extent: float
+    distance: float = 4.0
+
+    def project(self, points: np.ndarray) -> np.ndarray:
+        """Points (N, 3) to (N, 3): x and y in [0, 1] of the picture (y downwards), and the depth in metres."""
+        offset = points - self.centre
+        scale = self.distance / (self.distance + offset[:, 1]) / self.extent
+        depth = self.distance + offset[:, 1]
+        return np.stack([0.5 + offset[:, 0] * scale, 0.5 - offset[:, 2] * scale, depth], axis=1)
+
+
+@dataclass(frozen=True)
+class Background:
+    """A vertical gradient between two colours (2, 3), maybe a floor below a horizon, maybe soft blotches."""
+
+    gradient: np.ndarray
+    horizon: float | None = None
+    floor: np.ndarray | None = None
+    blotches: np.ndarray | None = None
+    blotch_cells: float = 4.0
+
+    def paint(self, size: int) -> np.ndarray:
+        """The background alone: (size, size, 3) in [0, 1]."""
+        down = (np.arange(size) + 0.5) / size
+        picture = self.gradient[0] * (1 - down[:, None]) + self.gradient[1] * down[:, None]
+        if self.floor is not None:
+            picture = np.where((down < self.horizon)[:, None], picture, self.floor)
+        picture = np.repeat(picture[:, None], size, axis=1)
+        if self.blotches is not None:
+            x, y = np.meshgrid(down * self.blotch_cells, down * self.blotch_cells)
+            picture = picture + 0.05 * smooth_noise(self.blotches, x, y)[..., None]
+        return np.clip(picture, 0, 1)
+
+
+WHITE_BACKGROUND = Background(gradient=np.ones((2, 3)))
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What surrounds a person: the direction towards the key light (3,), the background, the noise (3, 16, 16) of the
+    wrinkles."""
+
+    key_light: np.ndarray
+    background: Background
+    wrinkles: np.ndarray
+
+
+def draw_background(rng: np.random.Generator) -> Background:
+    """Draw a plain, a floored or a blotchy background."""
+    gradient = rng.uniform(0.35, 0.95, (2, 3))
+    kind = rng.integers(3)
+    if kind == 1:
+        return Background(gradient, horizon=rng.uniform(0.72, 0.85), floor=rng.uniform(0.3, 0.8, 3))
+    if kind == 2:
+        return Background(gradient, blotches=rng.standard_normal((16, 16)), blotch_cells=rng.uniform(3, 12))
+    return Background(gradient)
+
+
+def draw_setting(rng: np.random.Generator, background: Background | None = None) -> Setting:
+    """Draw light, wrinkles and, unless given, a background."""
+    key_light = normalize(np.array([rng.uniform(-0.7, 0.7), -1.0, rng.uniform(0.3, 0.9)]))
+    wrinkles = rng.standard_normal((len(_WRINKLE_STRENGTHS), 16, 16))
+    return Setting(key_light, background or draw_background(rng), wrinkles)
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A rendered picture.
+
+    Attributes:
+        image: (S, S, 3) uint8.
+        label_samples: (S, S, K) uint8 label ids of the K samples whose mean is a pixel's colour.
+    """
+
+    image: np.ndarray
+    label_samples: np.ndarray
+
+    @property
+    def parse(self) -> np.ndarray:
+        """The label map (S, S) uint8: the most frequent label of each pixel, the first of equally frequent ones."""
+        samples = self.label_samples
+        votes = (samples[..., :, None] == samples[..., None, :]).sum(axis=-1)
+        return np.take_along_axis(samples, votes.argmax(axis=-1)[..., None], axis=-1)[..., 0]
+
+    def touches(self, label: int) -> np.ndarray:
+        """Where (S, S) a label has any share in the pixel's colour."""
+        return (self.label_samples == label).any(axis=-1)
+
+
+@dataclass(frozen=True)
+class _Mesh:
+    """All surfaces in one list of vertices and faces."""
+
+    vertices: np.ndarray
+    normals: np.ndarray
+    labels: np.ndarray
+    faces: np.ndarray
+    surface_of_face: np.ndarray
+    first_face: np.ndarray
+    closed: np.ndarray
+    priority: np.ndarray
+
+
+def _join(surfaces: list[Surface]) -> _Mesh:
+    first_vertex = np.cumsum([0] + [len(surface.vertices) for surface in surfaces])
+    first_face = np.cumsum([0] + [len(surface.faces) for surface in surfaces])
+    surface_of_face = np.repeat(np.arange(len(surfaces)), np.diff(first_face))
+    return _Mesh(
+        vertices=np.concatenate([surface.vertices for surface in surfaces]),
+        normals=np.concatenate([surface.normals for surface in surfaces]),
+        labels=np.concatenate([surface.labels for surface in surfaces]),
+        faces=np.concatenate([surface.faces + first for surface, first in zip(surfaces, first_vertex)]),
+        surface_of_face=surface_of_face,
+        first_face=first_face,
+        closed=np.array([surface.closed for surface in surfaces])[surface_of_face],
+        priority=np.repeat([surface.priority for surface in surfaces], np.diff(first_vertex)).astype(np.float32),
+    )
+
+
+def _rasterize_seen(mesh: _Mesh, screen: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """Face number (size * size,), -1 for none, and barycentric coordinates (size * size, 3); `screen` (V, 3) holds
+    pixels and depth. Faces of closed surfaces that are turned away are skipped."""
+    x, y = (screen[:, axis][mesh.faces] for axis in (0, 1))
+    doubled_area = (x[:, 1] - x[:, 0]) * (y[:, 2] - y[:, 0]) - (x[:, 2] - x[:, 0]) * (y[:, 1] - y[:, 0])
+    in_frame = (x.max(1) > 0) & (x.min(1) < size) & (y.max(1) > 0) & (y.min(1) < size)
+    seen = np.nonzero(in_frame & ~(mesh.closed & (doubled_area > 0)))[0]
+    face, barycentric = rasterize(
+        torch.from_numpy(screen.astype(np.float32)), torch.from_numpy(mesh.faces[seen]), size, size
+    )
+    face = face.numpy().reshape(-1)
+    return np.where(face >= 0, seen[face], -1), barycentric.numpy().reshape(-1, 3)
+
+
+def _interpolate(values: np.ndarray, triangles: np.ndarray, barycentric: np.ndarray) -> np.ndarray:
+    """Values (V, ...) at fragments with corner indices `triangles` (N, 3)."""
+    return np.einsum("nk,nk...->n...", barycentric, values[triangles])
+
+
+def _shadow(mesh: _Mesh, positions: np.ndarray, light: np.ndarray) -> np.ndarray:
+    """How much (0 to 1) of the key light is blocked at `positions` (N, 3): a shadow map, averaged over 3 x 3."""
+    right = normalize(np.cross([0.0, 0.0, 1.0], light))
+    axes = np.stack([right, np.cross(light, right), light])
+    scale = _SHADOW_MAP_SIZE / _SHADOW_MAP_EXTENT
+
+    def to_light(points: np.ndarray) -> np.ndarray:
+        turned = points @ axes.T.astype(np.float32)
+        centre = _SHADOW_MAP_SIZE / 2
+        return np.stack(
+            [centre + turned[:, 0] * scale, centre - turned[:, 1] * scale, _SHADOW_MAP_DEPTH - turned[:, 2]], axis=1
+        )
+
+    screen = to_light(mesh.vertices)
+    face, barycentric = _rasterize_seen(mesh, screen, _SHADOW_MAP_SIZE)
+    depth = np.full(_SHADOW_MAP_SIZE**2, np.inf, dtype=np.float32)
+    hit = face >= 0
+    depth[hit] = _interpolate(screen[:, 2], mesh.faces[face[hit]], barycentric[hit])
+
+    seen = to_light(positions)
+    column, row = seen[:, 0].astype(int), seen[:, 1].astype(int)
+    blocked = np.zeros(len(positions))
+    for right_step in (-1, 0, 1):
+        for down_step in (-1, 0, 1):
+            columns = np.clip(column + right_step, 0, _SHADOW_MAP_SIZE - 1)
+            rows = np.clip(row + down_step, 0, _SHADOW_MAP_SIZE - 1)
+            blocked += depth[rows * _SHADOW_MAP_SIZE + columns] < seen[:, 2] - _SHADOW_TOLERANCE
+    return blocked / 9
+
+
+def _wrinkle(grids: np.ndarray, points: np.ndarray) -> np.ndarray:
+    """Height of the cloth (N,), arbitrary units, at texture coordinates (N, 2)."""
+    return sum(
+        strength * smooth_noise(grid, points[:, 0] * across, points[:, 1] * along)
+        for strength, grid, (across, along) in zip(_WRINKLE_STRENGTHS, grids, _WRINKLE_CELLS_PER_METRE)
+    )
+
+
+def _paint_cloth(
+    surface: Surface, face: np.ndarray, barycentric: np.ndarray, wrinkles: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Colour (N, 3) and change of the normal (N, 3) at fragments of a garment, `face` counted within it."""
+    points = np.einsum("nk,nkc->nc", barycentric, surface.texture_coordinates[face])
+    colour = surface.cloth.colour_at(points)
+    # A darker seam along hem, cuffs and neckline.
+    near_edge = _interpolate(surface.edge_distance, surface.faces[face], barycentric) < 0.006
+    colour[near_edge] *= 0.82
+    tilt = np.zeros((len(face), 3))
+    tilt[:, 0] = 0.9 * _wrinkle(wrinkles, points)
+    tilt[:, 2] = 0.9 * _wrinkle(wrinkles, points + 0.33)
+    return colour, tilt
+
+
+def _light(normals: np.ndarray, key_light: np.ndarray, shadow: np.ndarray, is_cloth: np.ndarray) -> tuple:
+    """Diffuse light (N,), which multiplies the colour, and highlights (N,), which are added."""
+    key = np.clip(normals @ key_light, 0, 1) * (1 - 0.75 * shadow)
+    fill = 0.25 * np.clip(normals @ np.array([-key_light[0], -0.6, 0.1]), 0, 1)
+    ambient = 0.38 + 0.14 * normals[:, 2]
+    highlight = np.where(is_cloth, 0.0, 0.05) * np.clip(0.5 - 0.5 * normals[:, 1], 0, 1) ** 30
+    return ambient + 0.62 * key + fill, highlight
+
+
+def _shade(
+    surfaces: list[Surface], mesh: _Mesh, face: np.ndarray, barycentric: np.ndarray, setting: Setting
+) -> np.ndarray:
+    """Colours (N, 3) in [0, 1] of the fragments."""
+    triangles = mesh.faces[face]
+    normals = _interpolate(mesh.normals, triangles, barycentric).astype(np.float64)
+    # The inside of a sleeve or a hem is seen from behind.
+    normals[normals[:, 1] > 0] *= -1
+    colours = np.zeros((len(face), 3))
+    surface_of_fragment = mesh.surface_of_face[face]
+    is_cloth = np.array([surface.cloth is not None for surface in surfaces])[surface_of_fragment]
+    for number, surface in enumerate(surfaces):
+        fragments = np.nonzero(surface_of_fragment == number)[0]
+        local_face = face[fragments] - mesh.first_face[number]
+        if surface.cloth is not None:
+            colours[fragments], tilt = _paint_cloth(surface, local_face, barycentric[fragments], setting.wrinkles)
+            normals[fragments] += tilt
+        else:
+            colours[fragments] = _interpolate(surface.colours, surface.faces[local_face], barycentric[fragments])
+    positions = _interpolate(mesh.vertices, triangles, barycentric)
+    shadow = _shadow(mesh, positions, setting.key_light)
+    light, highlight = _light(normalize(normals), setting.key_light, shadow, is_cloth)
+    return np.clip(colours * light[:, None] + highlight[:, None], 0, 1)
+
+
+def render(surfaces: list[Surface], camera: Camera, setting: Setting, size: int) -> Picture:
+    """Draw surfaces.
+
+    Args:
+        surfaces (`list[Surface]`): posed surfaces.
+        camera (`Camera`): the view.
+        setting (`Setting`): light, background and wrinkles.
+        size (`int`): height and width in pixels.
+
+    Returns:
+        `Picture`: image and labels.
+    """
+    fine = size * SUPERSAMPLING
+    mesh = _join(surfaces)
+    screen = camera.project(mesh.vertices) * (fine, fine, 1)
+    screen[:, 2] -= mesh.priority
+    face, barycentric = _rasterize_seen(mesh, screen, fine)
+    hit = np.nonzero(face >= 0)[0]
+    face, barycentric = face[hit], barycentric[hit]
+    colours = _shade(surfaces, mesh, face, barycentric, setting)
+    labels = mesh.labels[mesh.faces[face, barycentric.argmax(axis=1)]]
+
+    picture = np.repeat(np.repeat(setting.background.paint(size), SUPERSAMPLING, axis=0), SUPERSAMPLING, axis=1)
+    picture.reshape(-1, 3)[hit] = colours
+    picture = picture.reshape(size, SUPERSAMPLING, size, SUPERSAMPLING, 3).mean(axis=(1, 3))
+    image = np.round(np.clip(picture, 0, 1) ** (1 / _GAMMA) * 255).astype(np.uint8)
+
+    fine_labels = np.zeros(fine * fine, np.uint8)
+    fine_labels[hit] = labels
+    samples = fine_labels.reshape(size, SUPERSAMPLING, size, SUPERSAMPLING).transpose(0, 2, 1, 3)
+    return Picture(image, samples.reshape(size, size, SUPERSAMPLING**2))
