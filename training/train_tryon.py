@@ -10,7 +10,6 @@ Run the same command again to go on from the newest checkpoint. The output folde
 """
 
 import json
-import math
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
@@ -20,93 +19,19 @@ from pathlib import Path
 import torch
 from accelerate import Accelerator
 from accelerate.utils import set_seed, tqdm
-from diffusers import DDPMScheduler
 from diffusers.models.modeling_utils import ModelMixin
 from diffusers.training_utils import EMAModel
 from torch.utils.data import DataLoader
 
-from diffusers_tryon import TryOnImageProcessor, create_unet
-from diffusers_tryon.schedules import cosine_betas, create_scheduler, shifted_cosine_betas
-from diffusers_tryon.training.batches import (
-    collate,
-    load_rows,
-    low_res_condition,
-    micro_batch_size,
-    network_inputs,
-    prepare_images,
-)
+from diffusers_tryon import create_unet
+from diffusers_tryon.training.batches import collate, load_rows, micro_batch_size
 from diffusers_tryon.training.checkpoints import list_checkpoints, save_checkpoint
 from diffusers_tryon.training.configuration import TrainingConfig, parse_config
-from diffusers_tryon.training.objective import min_snr_weights, prediction_target, weighted_loss
-from diffusers_tryon.training.randomness import StepSampler, draw_batch, local_indices
-from diffusers_tryon.training.sampling import sample_grid, sample_images
+from diffusers_tryon.training.randomness import StepSampler, local_indices
+from diffusers_tryon.training.stage import TrainingStage, learning_rate
 
 
 NUM_SAMPLE_ROWS = 8
-
-
-def learning_rate(config: TrainingConfig, step: int) -> float:
-    """Linear warm-up, then constant or half a cosine to zero at the last step."""
-    warmup = min((step + 1) / max(config.warmup_steps, 1), 1.0)
-    if config.lr_schedule == "constant":
-        return config.learning_rate * warmup
-    return config.learning_rate * warmup * 0.5 * (1 + math.cos(math.pi * step / config.max_steps))
-
-
-def stage_betas(config: TrainingConfig, size: tuple[int, int]) -> list[float]:
-    """The noise schedule of the run for a network of this (height, width)."""
-    return cosine_betas() if config.noise_schedule == "cosine" else shifted_cosine_betas(size)
-
-
-class Stage:
-    """What a run needs beside the weights: sizes, schedules, image processing."""
-
-    def __init__(self, config: TrainingConfig, unet: ModelMixin, device: torch.device):
-        sample_size = unet.config.sample_size
-        self.config = config
-        self.size = (sample_size, sample_size) if isinstance(sample_size, int) else tuple(sample_size)
-        self.device = device
-        self.processor = TryOnImageProcessor()
-        self.low_res_mode = unet.low_res_interpolation if unet.config.low_res_conditioning else None
-        self.betas = stage_betas(config, self.size)
-        self.noise_scheduler: DDPMScheduler = create_scheduler(
-            "ddpm", trained_betas=self.betas, prediction_type=config.prediction_type
-        )
-        self.augmentation_scheduler: DDPMScheduler = create_scheduler("ddpm", trained_betas=cosine_betas())
-        self.weights = min_snr_weights(
-            self.noise_scheduler.alphas_cumprod, config.snr_gamma, config.prediction_type
-        ).to(device)
-
-    def prepare(self, batch: dict[str, torch.Tensor]) -> tuple[dict[str, torch.Tensor], torch.Tensor | None]:
-        """Images at the network's size, and the low-resolution condition of a super-resolution stage."""
-        batch = {name: value.to(self.device) for name, value in batch.items()}
-        images = prepare_images(batch, self.processor, self.size)
-        if self.low_res_mode is None:
-            return images, None
-        return images, low_res_condition(
-            images["person_image"], self.processor, self.config.low_res_size, self.low_res_mode
-        )
-
-    def loss(self, unet: torch.nn.Module, batch: dict[str, torch.Tensor], step: int, indices: list[int]) -> torch.Tensor:
-        """Weighted squared error per sample, (B,) float32."""
-        images, low_res_image = self.prepare(batch)
-        draw = draw_batch(self.config, step, indices, self.size).to(self.device)
-        inputs = network_inputs(images, low_res_image, draw, self.augmentation_scheduler)
-        person_image = images["person_image"]
-        noisy_image = self.noise_scheduler.add_noise(person_image, draw.noise, draw.timesteps)
-        prediction = unet(noisy_image, draw.timesteps, **inputs).sample
-        target = prediction_target(self.noise_scheduler, person_image, draw.noise, draw.timesteps)
-        return weighted_loss(prediction, target, self.weights, draw.timesteps)
-
-    def save_samples(self, unet: ModelMixin, batch: dict[str, torch.Tensor], path: Path) -> None:
-        """A sheet of fixed rows: agnostic image, garment, low resolution, result, truth."""
-        images, low_res_image = self.prepare(batch)
-        result = sample_images(
-            unet, images, low_res_image, self.config.prediction_type, self.betas, self.config.seed
-        )
-        columns = [images["agnostic_image"], images["garment_image"], low_res_image, result, images["person_image"]]
-        path.parent.mkdir(parents=True, exist_ok=True)
-        sample_grid([column for column in columns if column is not None]).save(path)
 
 
 def train(config: TrainingConfig) -> None:
@@ -123,7 +48,7 @@ def train(config: TrainingConfig) -> None:
     )
     start_step = load_newest_checkpoint(run_dir, unet, ema, optimizer)
     ema.to(accelerator.device)
-    stage = Stage(config, unet, accelerator.device)
+    stage = TrainingStage(config, unet, accelerator.device)
     model, optimizer = accelerator.prepare(unet, optimizer)
 
     # Data in an order that depends on the seed and the step alone.
@@ -156,6 +81,8 @@ def train(config: TrainingConfig) -> None:
                 accelerator.backward(loss)
             losses.append(loss.detach())
         gradient_norm = accelerator.clip_grad_norm_(model.parameters(), config.max_grad_norm)
+        if not torch.isfinite(gradient_norm):
+            raise FloatingPointError(f"The gradient is not finite at step {step}; weights and checkpoints are intact.")
         optimizer.step()
         optimizer.zero_grad()
         ema.step(unet.parameters())
@@ -173,8 +100,6 @@ def train(config: TrainingConfig) -> None:
                 "learning_rate": learning_rate(config, step),
                 "images_per_second": config.log_every * config.global_batch_size / seconds,
             }
-            if not math.isfinite(metrics["loss"]):
-                raise FloatingPointError(f"The loss is {metrics['loss']} at step {done}; the last checkpoint is intact.")
             if accelerator.is_main_process:
                 append_metrics(run_dir, metrics)
                 progress.set_postfix(loss=f"{metrics['loss']:.4f}", images_per_s=f"{metrics['images_per_second']:.1f}")
@@ -206,9 +131,7 @@ def averaged_weights(ema: EMAModel, unet: ModelMixin) -> Iterator[None]:
         ema.restore(unet.parameters())
 
 
-def load_newest_checkpoint(
-    run_dir: Path, unet: ModelMixin, ema: EMAModel, optimizer: torch.optim.Optimizer
-) -> int:
+def load_newest_checkpoint(run_dir: Path, unet: ModelMixin, ema: EMAModel, optimizer: torch.optim.Optimizer) -> int:
     """Load the newest checkpoint into the three and return the step to go on with; 0 without a checkpoint."""
     checkpoints = list_checkpoints(run_dir)
     if not checkpoints:

@@ -17,7 +17,7 @@ def sample_images(
     images: dict[str, torch.Tensor],
     low_res_image: torch.Tensor | None,
     prediction_type: str,
-    betas: list[float],
+    betas: list[float] | None,
     seed: int,
     num_inference_steps: int = 20,
 ) -> torch.Tensor:
