@@ -632,7 +632,7 @@ class ReferenceParallelUNetModel(ModelMixin, ConfigMixin, AttentionMixin, PeftAd
             [`ParallelUNetOutput`] or `tuple`: the prediction, (B, 3, height, width).
         """
         self._check_inputs(
-            sample, timestep, agnostic_image, garment_image, person_pose, garment_pose, low_res_image, garment_features
+            sample, agnostic_image, garment_image, person_pose, garment_pose, low_res_image, garment_features
         )
         keep = self._expand_mask(conditioning_mask, sample.shape[0], sample.device)  # 4 x (B, 1)
         vector, context = self._embed_conditions(
@@ -719,16 +719,21 @@ class ReferenceParallelUNetModel(ModelMixin, ConfigMixin, AttentionMixin, PeftAd
         garment_tokens, garment_vector = self.garment_pose_embedding(garment_pose.to(dtype), keep_garment_pose)
         context = self.norm_context(torch.cat([person_tokens, garment_tokens], dim=1))
 
-        timestep, agnostic_noise_level, garment_noise_level, low_res_noise_level = (
-            expand_level(level, keep_agnostic)
-            for level in (timestep, agnostic_noise_level, garment_noise_level, low_res_noise_level)
-        )
-        agnostic = self.agnostic_noise_embedding(linear_log_snr(agnostic_noise_level), dtype)
-        garment = self.garment_noise_embedding(linear_log_snr(garment_noise_level), dtype)
-        vector = self.time_embedding(cosine_log_snr(timestep), dtype)
+        levels = {
+            "timestep": timestep,
+            "agnostic_noise_level": agnostic_noise_level,
+            "garment_noise_level": garment_noise_level,
+            "low_res_noise_level": low_res_noise_level,
+        }
+        for name, level in levels.items():
+            self._check_level(name, level, person_pose.shape[0])
+        levels = {name: expand_level(level, person_pose) for name, level in levels.items()}
+        agnostic = self.agnostic_noise_embedding(linear_log_snr(levels["agnostic_noise_level"]), dtype)
+        garment = self.garment_noise_embedding(linear_log_snr(levels["garment_noise_level"]), dtype)
+        vector = self.time_embedding(cosine_log_snr(levels["timestep"]), dtype)
         vector = vector + agnostic * keep_agnostic + garment * keep_garment
         if self.config.low_res_conditioning:
-            vector = vector + self.low_res_noise_embedding(linear_log_snr(low_res_noise_level), dtype)
+            vector = vector + self.low_res_noise_embedding(linear_log_snr(levels["low_res_noise_level"]), dtype)
         return vector + person_vector + garment_vector, context
 
     def _expand_mask(
@@ -750,7 +755,6 @@ class ReferenceParallelUNetModel(ModelMixin, ConfigMixin, AttentionMixin, PeftAd
     def _check_inputs(
         self,
         sample: torch.Tensor,
-        timestep: torch.Tensor,
         agnostic_image: torch.Tensor,
         garment_image: torch.Tensor | None,
         person_pose: torch.Tensor | None,
@@ -760,8 +764,6 @@ class ReferenceParallelUNetModel(ModelMixin, ConfigMixin, AttentionMixin, PeftAd
     ) -> None:
         batch_size, size = sample.shape[0], sample.shape[-2:]
         self._check_size("sample", sample)
-        if not isinstance(timestep, torch.Tensor):
-            raise ValueError(f"`timestep` must be a tensor, scalar or of shape ({batch_size},), got {type(timestep)}.")
         if (garment_image is None) == (garment_features is None):
             raise ValueError("Exactly one of `garment_image` and `garment_features` must be given.")
         if self.config.low_res_conditioning != (low_res_image is not None):
@@ -775,6 +777,13 @@ class ReferenceParallelUNetModel(ModelMixin, ConfigMixin, AttentionMixin, PeftAd
         ):
             if image is not None:
                 self._check_image(name, image, batch_size, size)
+        if garment_features is not None:
+            num_maps = sum(self.config.layers_per_block[self.first_attention_level :])
+            batches = [[feature.shape[0] for feature in features] for features in garment_features]
+            if batches != [[batch_size] * num_maps] * 2:
+                raise ValueError(
+                    f"`garment_features` must hold {num_maps} maps down and up of batch {batch_size}, got batches {batches}."
+                )
         if person_pose is None:
             raise ValueError("`person_pose` must be given.")
         self._check_pose("person_pose", person_pose, batch_size)
@@ -794,3 +803,12 @@ class ReferenceParallelUNetModel(ModelMixin, ConfigMixin, AttentionMixin, PeftAd
     def _check_pose(self, name: str, pose: torch.Tensor | None, batch_size: int) -> None:
         if pose is not None and pose.shape != (batch_size, NUM_KEYPOINTS, 3):
             raise ValueError(f"`{name}` must have shape {(batch_size, NUM_KEYPOINTS, 3)}, got {tuple(pose.shape)}.")
+
+    def _check_level(self, name: str, level: torch.Tensor | None, batch_size: int) -> None:
+        if name == "low_res_noise_level" and level is not None and not self.config.low_res_conditioning:
+            raise ValueError("This network takes no `low_res_noise_level` (`low_res_conditioning` in its config).")
+        if level is None and name != "timestep":
+            return
+        if not isinstance(level, torch.Tensor) or level.shape not in ((), (1,), (batch_size,)):
+            shape = tuple(level.shape) if isinstance(level, torch.Tensor) else type(level).__name__
+            raise ValueError(f"`{name}` must be a tensor, scalar or of shape ({batch_size},), got {shape}.")
