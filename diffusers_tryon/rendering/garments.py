@@ -20,6 +20,8 @@ from .mesh import cut_mesh, normalize, smooth, vertex_neighbours, vertex_normals
 
 # Skin is dropped where it lies this far (metres) inside the garment's edge.
 _HIDING_MARGIN = 0.018
+# Lower garments reach this far (torso coordinate) above the hem of a top; a skirt is wider and would poke through.
+_TUCK_DEPTH = 0.03
 # Texture coordinates are metres on a body of these measures, so that a print grows with the wearer.
 _TORSO_LENGTH = 0.6
 _TORSO_RADIUS = 0.15
@@ -63,9 +65,6 @@ class SkirtDesign:
 
     length: float
     flare: float
-
-
-Design = TopDesign | PantsDesign | SkirtDesign
 
 
 @dataclass(frozen=True)
@@ -126,8 +125,13 @@ def _top_level(
     # Hands hang lower than the hem and the chest may reach beyond the shoulder's plane: each edge counts only on its
     # own part of the body, with a soft change so that the cut stays smooth.
     hem = 0.5 * (design.hem - coordinates.torso) - _smoothstep(on_arm, 0.1, 0.5)
-    cuff = 0.25 * (coordinates.arm - design.sleeve) - 0.3 * (1 - _smoothstep(on_arm, 0.0, 0.6))
+    cuff = 0.25 * (coordinates.arm - design.sleeve) - (1 - _smoothstep(on_arm, 0.0, 0.4))
     return np.maximum(np.maximum(hem, neckline), cuff)
+
+
+def _tuck_level(coordinates: BodyCoordinates, top: TopDesign) -> np.ndarray:
+    """The level that ends a lower garment under the hem of a top."""
+    return 0.5 * (coordinates.torso - top.hem - _TUCK_DEPTH)
 
 
 def _pants_level(design: PantsDesign, coordinates: BodyCoordinates, on_arm: np.ndarray) -> np.ndarray:
@@ -194,7 +198,8 @@ def _assemble(
     )
 
 
-def _fit_top(design: TopDesign, shape: BodyShape) -> Garment:
+def fit_top(design: TopDesign, shape: BodyShape) -> Garment:
+    """Fit an upper-body garment to a body."""
     vertices, faces, neighbours = _shell("tights")
     on_arm = arm_weight()[vertices]
     points = shape.vertices[vertices]
@@ -215,33 +220,35 @@ def _fit_top(design: TopDesign, shape: BodyShape) -> Garment:
     return _assemble("top", points, "tights", level, hides_skin, shape)
 
 
-def _fit_pants(design: PantsDesign, shape: BodyShape) -> Garment:
+def _fit_pants(design: PantsDesign, shape: BodyShape, top: TopDesign) -> Garment:
     vertices, faces, neighbours = _shell("tights")
     points = shape.vertices[vertices]
     coordinates = body_coordinates(points, shape)
     offset = 0.006 + 0.012 * design.looseness * np.clip(coordinates.leg, 0, 2)
     points = smooth(points + vertex_normals(points, faces) * offset[:, None], neighbours, iterations=3)
-    level = _pants_level(design, body_coordinates(points, shape), arm_weight()[vertices])
+    coordinates = body_coordinates(points, shape)
+    level = np.maximum(_pants_level(design, coordinates, arm_weight()[vertices]), _tuck_level(coordinates, top))
     hides_skin = _pants_level(design, body_coordinates(shape.vertices, shape), arm_weight()) < -_HIDING_MARGIN
     return _assemble("pants", points, "tights", level, hides_skin, shape)
 
 
-def _fit_skirt(design: SkirtDesign, shape: BodyShape) -> Garment:
+def _fit_skirt(design: SkirtDesign, shape: BodyShape, top: TopDesign) -> Garment:
     vertices, faces, _ = _shell("skirt")
     points = shape.vertices[vertices]
     points = points + vertex_normals(points, faces) * 0.008
     points[:, :2] *= 1 + design.flare * (points[:, 2].max() - points[:, 2:])
-    level = _skirt_level(design, body_coordinates(points, shape))
+    coordinates = body_coordinates(points, shape)
+    level = np.maximum(_skirt_level(design, coordinates), _tuck_level(coordinates, top))
     body = body_coordinates(shape.vertices, shape)
     # The skirt is open below: of the legs only what is well inside is hidden.
     hides_skin = (body.torso < 0.25) & (body.leg < min(0.35, design.length - 0.1)) & (arm_weight() < 0.3)
     return _assemble("skirt", points, "skirt", level, hides_skin, shape)
 
 
-def fit_garment(design: Design, shape: BodyShape) -> Garment:
-    """Fit a design to a body."""
-    fit = {TopDesign: _fit_top, PantsDesign: _fit_pants, SkirtDesign: _fit_skirt}[type(design)]
-    return fit(design, shape)
+def fit_bottom(design: PantsDesign | SkirtDesign, shape: BodyShape, top: TopDesign) -> Garment:
+    """Fit trousers or a skirt to a body that wears `top` over it."""
+    fit = _fit_pants if isinstance(design, PantsDesign) else _fit_skirt
+    return fit(design, shape, top)
 
 
 # Sleeve lengths that garments really have, and how often: tank top, T-shirt, half, three-quarter, long.

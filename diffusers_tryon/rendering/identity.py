@@ -17,7 +17,9 @@ _SKIN_TONES = (
 _HAIR_COLOURS = (
     np.array([(30, 22, 18), (70, 45, 25), (120, 80, 40), (190, 150, 90), (110, 110, 112), (140, 60, 30)]) / 255
 )
-EYE_WHITE = 0.92
+_EYE_WHITE = 0.92
+# The middle of the line between the lips.
+_MOUTH_VERTEX = 493
 
 
 @dataclass(frozen=True)
@@ -108,8 +110,9 @@ def body_colours(identity: Identity) -> np.ndarray:
         sideways = np.abs(from_eye[:, 0])
         above_brow = from_eye[:, 2] - 0.024 + 0.12 * sideways
         colours[on_face & (sideways < 0.023) & (np.abs(above_brow) < 0.0055)] = identity.hair * 0.7
-    lips = on_face & (np.abs(from_eyes[:, 0]) < 0.024) & (np.abs(from_eyes[:, 2] + 0.068) < 0.0085)
-    colours[lips] = identity.skin * (0.85, 0.5, 0.5)
+    from_mouth = shape.vertices - shape.vertices[_MOUTH_VERTEX]
+    lips = on_face & ((from_mouth[:, 0] / 0.026) ** 2 + (from_mouth[:, 2] / 0.0115) ** 2 < 1)
+    colours[lips] = identity.skin * (0.85, 0.55, 0.55)
     return colours.astype(np.float32)
 
 
@@ -123,7 +126,7 @@ def eye_colours(identity: Identity, vertices: np.ndarray) -> np.ndarray:
     from_centre = vertices - vertices.mean(axis=0)
     radius = np.hypot(from_centre[:, 0], from_centre[:, 2])
     in_front = from_centre[:, 1] < 0
-    colours = np.full((len(vertices), 3), EYE_WHITE)
+    colours = np.full((len(vertices), 3), _EYE_WHITE)
     colours[in_front & (radius < 0.0062)] = identity.iris
     colours[in_front & (radius < 0.003)] = 0.02
     return colours.astype(np.float32)

@@ -23,7 +23,8 @@ from .garments import (
     TopDesign,
     draw_bottom_design,
     draw_top_design,
-    fit_garment,
+    fit_bottom,
+    fit_top,
     head_weight,
 )
 from .identity import Identity, draw_identity
@@ -106,7 +107,7 @@ def _photograph(identity: Identity, outfit: Outfit, shot: Shot, size: int) -> tu
     posed = skin(shape.vertices, asset.skin_weights, transforms)
     keypoints = asset.keypoint_regressor @ posed
     camera = _frame(shot, posed, keypoints)
-    garments = [fit_garment(outfit.bottom, shape), fit_garment(outfit.top, shape)]
+    garments = [fit_bottom(outfit.bottom, shape, outfit.top), fit_top(outfit.top, shape)]
     surfaces = body_surfaces(identity, posed, transforms, garments)
     for garment, cloth in zip(garments, (outfit.bottom_cloth, outfit.top_cloth)):
         surfaces.append(garment_surface(garment, cloth, transforms))
@@ -119,7 +120,7 @@ def _photograph(identity: Identity, outfit: Outfit, shot: Shot, size: int) -> tu
 def _product_view(identity: Identity, outfit: Outfit, setting: Setting, size: int) -> Picture:
     """The top alone, as on an invisible mannequin: arms lowered, seen from the front, on white."""
     asset = load_body_asset()
-    garment = fit_garment(outfit.top, identity.shape)
+    garment = fit_top(outfit.top, identity.shape)
     transforms = forward_kinematics(identity.shape.joints, asset.parents, asset.joint_names, {})
     surface = garment_surface(garment, outfit.top_cloth, transforms)
     low, high = surface.vertices.min(axis=0), surface.vertices.max(axis=0)

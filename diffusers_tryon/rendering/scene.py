@@ -19,7 +19,9 @@ _SHADOW_MAP_SIZE = 256
 # The shadow map covers this many metres around the origin, which is inside the body.
 _SHADOW_MAP_EXTENT = 2.2
 _SHADOW_MAP_DEPTH = 2.5
-_SHADOW_TOLERANCE = 0.02
+# Points are lifted off their surface by this before they are looked up, so that it does not shadow itself.
+_SHADOW_LIFT = 0.015
+_SHADOW_TOLERANCE = 0.01
 _WRINKLE_CELLS_PER_METRE = ((10.0, 5.8), (20.0, 11.6), (41.0, 23.6))
 _WRINKLE_STRENGTHS = (0.10, 0.08, 0.05)
 _GAMMA = 1.05
@@ -181,7 +183,7 @@ def _shadow(mesh: _Mesh, positions: np.ndarray, light: np.ndarray) -> np.ndarray
     scale = _SHADOW_MAP_SIZE / _SHADOW_MAP_EXTENT
 
     def to_light(points: np.ndarray) -> np.ndarray:
-        turned = points @ axes.T.astype(np.float32)
+        turned = points @ axes.T
         centre = _SHADOW_MAP_SIZE / 2
         return np.stack(
             [centre + turned[:, 0] * scale, centre - turned[:, 1] * scale, _SHADOW_MAP_DEPTH - turned[:, 2]], axis=1
@@ -255,7 +257,7 @@ def _shade(
             normals[fragments] += tilt
         else:
             colours[fragments] = _interpolate(surface.colours, surface.faces[local_face], barycentric[fragments])
-    positions = _interpolate(mesh.vertices, triangles, barycentric)
+    positions = _interpolate(mesh.vertices, triangles, barycentric) + _SHADOW_LIFT * normals
     shadow = _shadow(mesh, positions, setting.key_light)
     light, highlight = _light(normalize(normals), setting.key_light, shadow, is_cloth)
     return np.clip(colours * light[:, None] + highlight[:, None], 0, 1)
