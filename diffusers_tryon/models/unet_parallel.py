@@ -3,6 +3,7 @@
 """The Parallel-UNet of TryOnDiffusion (arXiv 2306.08276): a person stream that attends to a garment stream."""
 
 from dataclasses import dataclass
+from itertools import compress
 from typing import NamedTuple
 
 import torch
@@ -271,7 +272,7 @@ class ParallelUNetModel(ModelMixin, ConfigMixin, AttentionMixin, PeftAdapterMixi
     _supports_gradient_checkpointing = True
     _no_split_modules = ["ParallelUNetBlock"]
     _repeated_blocks = ["ParallelUNetBlock"]
-    _skip_layerwise_casting_patterns = ["norm", "conv_in", "garment_conv_in", "time_embedding", "pose"]
+    _skip_layerwise_casting_patterns = ["norm", "conv_in", "conv_out", "embedding"]
     low_res_interpolation = "bilinear"
 
     @register_to_config
@@ -440,9 +441,11 @@ class ParallelUNetModel(ModelMixin, ConfigMixin, AttentionMixin, PeftAdapterMixi
         Returns:
             [`GarmentFeatures`]
         """
-        self._check_image("garment_image", garment_image, garment_image.shape[0], garment_image.shape[-2:])
-        self._check_pose("garment_pose", garment_pose, garment_image.shape[0])
         batch_size, dtype = garment_image.shape[0], garment_image.dtype
+        self._check_size("garment_image", garment_image)
+        self._check_image("garment_image", garment_image, batch_size, garment_image.shape[-2:])
+        self._check_pose("person_pose", person_pose, batch_size)
+        self._check_pose("garment_pose", garment_pose, batch_size)
         keep = self._expand_mask(conditioning_mask, batch_size, garment_image)  # 4 x (B, 1)
         if self.config.garment_time_conditioning:
             if timestep is None or person_pose is None:
@@ -527,7 +530,7 @@ class ParallelUNetModel(ModelMixin, ConfigMixin, AttentionMixin, PeftAdapterMixi
             [`ParallelUNetOutput`] or `tuple`: the prediction, (B, 3, height, width).
         """
         self._check_inputs(
-            sample, timestep, agnostic_image, garment_image, person_pose, garment_pose, low_res_image, garment_features
+            sample, agnostic_image, garment_image, person_pose, garment_pose, low_res_image, garment_features
         )
         batch_size, dtype = sample.shape[0], sample.dtype
         keep = self._expand_mask(conditioning_mask, batch_size, sample)  # 4 x (B, 1)
@@ -599,6 +602,9 @@ class ParallelUNetModel(ModelMixin, ConfigMixin, AttentionMixin, PeftAdapterMixi
         dtype: torch.dtype,
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """The FiLM vector, (B, V), and both poses' tokens, (B, 36, E). Time and low-res level are never dropped."""
+        self._check_level("timestep", timestep, keep[0].shape[0])
+        self._check_level("agnostic_noise_level", agnostic_noise_level, keep[0].shape[0])
+        self._check_level("low_res_noise_level", low_res_noise_level, keep[0].shape[0])
         vector, garment_tokens = self._embed_garment_conditions(garment_pose, garment_noise_level, keep, dtype)
         tokens, pooled = self.person_pose_embedding(person_pose.to(dtype))
         vector = vector + pooled * keep[2]
@@ -616,6 +622,7 @@ class ParallelUNetModel(ModelMixin, ConfigMixin, AttentionMixin, PeftAdapterMixi
         dtype: torch.dtype,
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """The garment's part of the FiLM vector, (B, V), and the garment pose's tokens, (B, 18, E)."""
+        self._check_level("garment_noise_level", garment_noise_level, keep[1].shape[0])
         if garment_pose is None:
             garment_pose = keep[3].new_zeros(keep[3].shape[0], NUM_KEYPOINTS, 3)
         tokens, pooled = self.garment_pose_embedding(garment_pose.to(dtype))
@@ -642,7 +649,6 @@ class ParallelUNetModel(ModelMixin, ConfigMixin, AttentionMixin, PeftAdapterMixi
     def _check_inputs(
         self,
         sample: torch.Tensor,
-        timestep: torch.Tensor,
         agnostic_image: torch.Tensor,
         garment_image: torch.Tensor | None,
         person_pose: torch.Tensor | None,
@@ -651,12 +657,7 @@ class ParallelUNetModel(ModelMixin, ConfigMixin, AttentionMixin, PeftAdapterMixi
         garment_features: GarmentFeatures | None,
     ) -> None:
         batch_size, size = sample.shape[0], sample.shape[-2:]
-        if size[0] % self.size_divisor or size[1] % self.size_divisor:
-            raise ValueError(
-                f"`sample` must have a height and width that are multiples of {self.size_divisor}, got {tuple(size)}."
-            )
-        if not isinstance(timestep, torch.Tensor):
-            raise ValueError(f"`timestep` must be a tensor, scalar or of shape ({batch_size},), got {type(timestep)}.")
+        self._check_size("sample", sample)
         if (garment_image is None) == (garment_features is None):
             raise ValueError("Exactly one of `garment_image` and `garment_features` must be given.")
         if self.config.low_res_conditioning != (low_res_image is not None):
@@ -674,6 +675,21 @@ class ParallelUNetModel(ModelMixin, ConfigMixin, AttentionMixin, PeftAdapterMixi
             raise ValueError("`person_pose` must be given.")
         self._check_pose("person_pose", person_pose, batch_size)
         self._check_pose("garment_pose", garment_pose, batch_size)
+        if garment_features is not None:
+            num_maps = sum(compress(self.config.layers_per_block, self.config.attention_levels))
+            batches = [[feature.shape[0] for feature in features] for features in garment_features]
+            if batches != [[batch_size] * num_maps] * 2:
+                raise ValueError(
+                    f"`garment_features` must hold {num_maps} maps down and up of batch {batch_size}, "
+                    f"got batches {batches}."
+                )
+
+    def _check_size(self, name: str, image: torch.Tensor) -> None:
+        if image.shape[-2] % self.size_divisor or image.shape[-1] % self.size_divisor:
+            raise ValueError(
+                f"`{name}` must have a height and width that are multiples of {self.size_divisor}, "
+                f"got {tuple(image.shape[-2:])}."
+            )
 
     def _check_image(self, name: str, image: torch.Tensor, batch_size: int, size: torch.Size) -> None:
         if image.shape != (batch_size, 3, *size):
@@ -682,6 +698,15 @@ class ParallelUNetModel(ModelMixin, ConfigMixin, AttentionMixin, PeftAdapterMixi
     def _check_pose(self, name: str, pose: torch.Tensor | None, batch_size: int) -> None:
         if pose is not None and pose.shape != (batch_size, NUM_KEYPOINTS, 3):
             raise ValueError(f"`{name}` must have shape {(batch_size, NUM_KEYPOINTS, 3)}, got {tuple(pose.shape)}.")
+
+    def _check_level(self, name: str, level: torch.Tensor | None, batch_size: int) -> None:
+        if name == "low_res_noise_level" and level is not None and not self.config.low_res_conditioning:
+            raise ValueError("This network takes no `low_res_noise_level` (`low_res_conditioning` in its config).")
+        if level is None and name != "timestep":
+            return
+        if not isinstance(level, torch.Tensor) or level.shape not in ((), (1,), (batch_size,)):
+            shape = tuple(level.shape) if isinstance(level, torch.Tensor) else type(level).__name__
+            raise ValueError(f"`{name}` must be a tensor, scalar or of shape ({batch_size},), got {shape}.")
 
 
 def expand_level(level: torch.Tensor | None, like: torch.Tensor) -> torch.Tensor:
