@@ -25,7 +25,7 @@ _GROUPS = {
     "skirt": "helper-skirt",
 }
 NUM_COCO_KEYPOINTS = 17
-# Of the 32 shapes, these four are kept for the test split: a slim and a heavy one of either sex.
+# Of the 32 shapes, these four are kept for the test split: a lighter and a heavier one of either sex.
 TEST_SHAPES = (5, 11, 17, 24)
 
 

@@ -168,7 +168,8 @@ def _rasterize_seen(mesh: _Mesh, screen: np.ndarray, size: int) -> tuple[np.ndar
         torch.from_numpy(screen.astype(np.float32)), torch.from_numpy(mesh.faces[seen]), size, size
     )
     face = face.numpy().reshape(-1)
-    return np.where(face >= 0, seen[face], -1), barycentric.numpy().reshape(-1, 3)
+    # The last entry is where the -1 of an empty pixel points.
+    return np.append(seen, -1)[face], barycentric.numpy().reshape(-1, 3)
 
 
 def _interpolate(values: np.ndarray, triangles: np.ndarray, barycentric: np.ndarray) -> np.ndarray:

@@ -6,16 +6,18 @@ import io
 import multiprocessing
 import os
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as parquet
 import torch
 from datasets import Dataset
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
+from pyarrow import ArrowException
 from tqdm.auto import tqdm
 
 from ..data.schema import dataset_features
@@ -25,6 +27,8 @@ from .samples import check_render_arguments, render_pair, render_unpaired, row_i
 # Rows of pools with different seeds never meet as long as a pool has fewer rows than this.
 _ROWS_PER_SEED = 2**32
 _ROWS_PER_TASK = 4
+# Streaming reads whole row groups.
+_ROWS_PER_GROUP = 100
 
 
 def row_seed(seed: int, index: int) -> int:
@@ -60,27 +64,33 @@ def _row_renderer(workers: int) -> Iterator:
 
 
 def _holds_rows(path: Path, ids: list[str], size: int) -> bool:
-    """Whether a finished shard holds exactly the rows `ids`; raises if it belongs to another pool."""
+    """Whether a finished shard holds at least the rows `ids`; raises if it is no shard or belongs to another pool."""
     if not path.exists():
         return False
-    found = parquet.read_table(path, columns=["id"])["id"].to_pylist()
-    first_image = next(parquet.ParquetFile(path).iter_batches(1, columns=["person_image"]))["person_image"][0]
-    width = Image.open(io.BytesIO(first_image.as_py()["bytes"])).width
+    try:
+        shard = parquet.ParquetFile(path)
+        found = shard.read(["id"])["id"].to_pylist()
+        first_image = next(shard.iter_batches(1, columns=["person_image"]))["person_image"][0]
+        width = Image.open(io.BytesIO(first_image.as_py()["bytes"])).width
+    except (ArrowException, KeyError, StopIteration, UnidentifiedImageError) as error:
+        raise ValueError(
+            f"`out_dir` holds {path}, which is no complete shard of rendered rows ({error}). Remove it or choose "
+            "another folder."
+        ) from error
     if found[0] != ids[0] or width != size:
         raise ValueError(
             f"`out_dir` already holds other rows: {path} starts with {found[0]} at {width} px, expected {ids[0]} at "
             f"{size} px. Choose another folder or remove the file."
         )
-    return found == ids
+    return found[: len(ids)] == ids
 
 
-def _write_shard(rows: Iterable[dict], path: Path, unpaired: bool) -> None:
+def _write_shard(rows: list[dict], path: Path, unpaired: bool) -> None:
     """Write a shard beside its place and rename it, so that a shard with its final name is always complete."""
     features = dataset_features(("person_parse", "target_image") if unpaired else ("person_parse",))
-    rows = list(rows)
-    columns = {name: [row[name] for row in rows] for name in features}
+    dataset = Dataset.from_dict({name: [row[name] for row in rows] for name in features}, features=features)
     temporary = path.with_suffix(f".{os.getpid()}.tmp")
-    Dataset.from_dict(columns, features=features).to_parquet(temporary)
+    parquet.write_table(dataset.with_format("arrow")[:], temporary, row_group_size=_ROWS_PER_GROUP)
     os.replace(temporary, path)
 
 
@@ -114,8 +124,8 @@ def write_pairs(
     """Render rows and write them to `out_dir/<split>-<shard>.parquet`, loadable with `datasets.load_dataset(out_dir)`.
 
     A row depends on the seed, its index, the size and the split alone: neither the number of workers nor the number
-    of rows changes it. Shards that are already there are not rendered again, so an interrupted call can be repeated
-    and a pool extended. With more than one worker the caller's script needs the usual `if __name__ == "__main__"`.
+    of rows changes it. Shards that are already there are not rendered again (nor shortened), so an interrupted call
+    can be repeated and a pool extended. With more than one worker the caller's script needs the usual `if __name__ == "__main__"`.
 
     Args:
         out_dir (`str` or `Path`): created if missing.
@@ -152,8 +162,8 @@ def write_pairs(
         rendered = map_rows(render_row, [value for _, seeds in missing for value in seeds])
         for path, seeds in missing:
             rows = []
-            for _ in seeds:
-                rows.append(next(rendered))
+            for row in islice(rendered, len(seeds)):
+                rows.append(row)
                 bar.update()
             _write_shard(rows, path, unpaired)
     if rows_to_render:

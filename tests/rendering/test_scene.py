@@ -1,0 +1,117 @@
+# Copyright 2026 The diffusers-tryon authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Camera, background, light and label map on surfaces of a few triangles."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from diffusers_tryon.rendering.body import blend_shapes
+from diffusers_tryon.rendering.pose_sampling import sample_pose
+from diffusers_tryon.rendering.scene import Background, Camera, Picture, Setting, draw_setting, render
+from diffusers_tryon.rendering.surfaces import Surface
+
+
+SETTING = Setting(np.array([0.0, -1.0, 0.0]), Background(np.zeros((2, 3))), np.zeros((3, 16, 16)))
+CAMERA = Camera(np.zeros(3), extent=1.0)
+
+
+def square(half: float, y: float, label: int, colour: float = 0.5, **properties) -> Surface:
+    """A square across the view at depth `y`, facing the camera."""
+    vertices = np.array([(-half, y, -half), (half, y, -half), (half, y, half), (-half, y, half)], np.float32)
+    return Surface(
+        vertices=vertices,
+        normals=np.tile(np.float32((0, -1, 0)), (4, 1)),
+        faces=np.array([[0, 1, 2], [0, 2, 3]]),
+        labels=np.full(4, label, np.uint8),
+        colours=np.full((4, 3), colour, np.float32),
+        **properties,
+    )
+
+
+def test_projection():
+    camera = Camera(np.array([0.1, 0.0, 0.3]), extent=2.0, distance=4.0)
+    points = np.array([(0.1, 0, 0.3), (0.6, 0, 0.3), (0.1, 0, 1.3), (0.6, 4, 0.3)])
+    projected = camera.project(points)
+    # The person's left (+x) is on the right of the picture, up is at smaller y, twice as far is half as large.
+    assert np.allclose(projected, [(0.5, 0.5, 4), (0.75, 0.5, 4), (0.5, 0.0, 4), (0.625, 0.5, 8)])
+
+
+def test_a_square_covers_its_pixels():
+    picture = render([square(0.25, 0.0, label=3)], CAMERA, SETTING, 16)
+    expected = np.zeros((16, 16), np.uint8)
+    expected[4:12, 4:12] = 3
+    assert np.array_equal(picture.parse, expected)
+    assert (picture.image[expected == 0] == 0).all() and (picture.image[expected == 3] > 90).all()
+    assert picture.image.dtype == np.uint8
+
+
+def test_a_pixel_half_covered_is_half_as_bright():
+    full = render([square(0.25, 0.0, label=3)], CAMERA, SETTING, 16)
+    # 17 / 64 of the extent: half a pixel more on every side.
+    wider = render([square(0.25 + 1 / 32, 0.0, label=3)], CAMERA, SETTING, 16)
+    assert full.image[8, 3].max() == 0
+    assert wider.image[8, 3, 0] == pytest.approx(255 * (((full.image[8, 8, 0] / 255) ** 1.05) / 2) ** (1 / 1.05), abs=1)
+    assert wider.touches(3)[8, 3] and not full.touches(3)[8, 3]
+
+
+def test_the_nearer_surface_hides_the_other_unless_it_has_priority():
+    near, far = square(0.2, -0.004, label=6), square(0.2, 0.0, label=3)
+    assert render([near, far], CAMERA, SETTING, 16).parse[8, 8] == 6
+    assert render([near, replace(far, priority=0.006)], CAMERA, SETTING, 16).parse[8, 8] == 3
+
+
+def test_closed_surfaces_are_not_seen_from_inside():
+    away = replace(square(0.2, 0.0, label=3), faces=np.array([[0, 2, 1], [0, 3, 2]]))
+    assert (render([away], CAMERA, SETTING, 16).parse == 3).any()
+    assert not (render([replace(away, closed=True)], CAMERA, SETTING, 16).parse == 3).any()
+    assert (render([square(0.2, 0.0, label=3, closed=True)], CAMERA, SETTING, 16).parse == 3).any()
+
+
+def test_a_surface_in_front_of_the_light_casts_a_shadow():
+    key_light = np.array([1.0, -1.0, 0.0]) / np.sqrt(2)
+    setting = replace(SETTING, key_light=key_light)
+    wall = square(0.6, 0.0, label=3)
+    # Half a metre in front and half a metre towards the light: its shadow falls on the middle of the wall.
+    blocker = square(0.1, -0.5, label=6)
+    blocker = replace(blocker, vertices=blocker.vertices + np.float32((0.5, 0, 0)))
+    lit = render([wall], CAMERA, setting, 32).image[16, 16, 0]
+    shaded = render([wall, blocker], CAMERA, setting, 32).image
+    assert shaded[16, 16, 0] < 0.8 * lit
+    assert abs(int(shaded[16, 2, 0]) - int(lit)) <= 2
+
+
+def test_background():
+    gradient = np.array([(0.0, 0.5, 1.0), (1.0, 0.5, 0.0)])
+    painted = Background(gradient).paint(4)
+    assert np.allclose(painted[:, 0, 0], [0.125, 0.375, 0.625, 0.875]) and (painted[:, :1] == painted).all()
+    floored = Background(gradient, horizon=0.5, floor=np.array([0.2, 0.3, 0.4])).paint(4)
+    assert np.allclose(floored[2:], (0.2, 0.3, 0.4)) and np.array_equal(floored[:2], painted[:2])
+    elsewhere = Camera(np.array([5.0, 0.0, 0.0]), extent=1.0)
+    nothing = render([square(0.1, 0.0, label=3)], elsewhere, replace(SETTING, background=Background(gradient)), 16)
+    assert np.abs(nothing.image[..., 1] - 255 * 0.5 ** (1 / 1.05)).max() <= 0.5
+
+
+def test_the_most_frequent_label_wins():
+    samples = np.array([[[3, 3, 6, 6], [6, 3, 3, 3], [0, 6, 6, 3]]], np.uint8)
+    picture = Picture(np.zeros((1, 3, 3), np.uint8), samples)
+    assert np.array_equal(picture.parse, [[3, 3, 6]])
+    assert np.array_equal(picture.touches(0), [[False, False, True]])
+
+
+def test_settings_and_poses_follow_from_the_seed():
+    first, second, other = (draw_setting(np.random.default_rng(seed)) for seed in (5, 5, 6))
+    assert np.array_equal(first.background.paint(8), second.background.paint(8))
+    assert not np.array_equal(first.key_light, other.key_light)
+    assert np.isclose(np.linalg.norm(first.key_light), 1)
+
+
+def test_random_poses_are_rotations_of_known_joints():
+    shape = blend_shapes(0, 1, 0.5)
+    poses = [sample_pose(np.random.default_rng(seed), shape) for seed in (*range(8), 0)]
+    for pose in poses:
+        for matrix in pose.values():
+            assert np.allclose(matrix @ matrix.T, np.eye(3), atol=1e-9) and np.linalg.det(matrix) > 0
+    assert all(np.array_equal(poses[0][name], poses[-1][name]) for name in poses[0])
+    assert not np.array_equal(poses[0]["lowerarm01.L"], poses[1]["lowerarm01.L"])
