@@ -1,0 +1,797 @@
+# Copyright 2026 The diffusers-tryon authors.
+# SPDX-License-Identifier: Apache-2.0
+"""The TryOnDiffusion cascade (arXiv 2306.08276) as a Diffusers pipeline: a base stage and a super-resolution stage."""
+
+import inspect
+import time
+from collections.abc import Callable
+from fractions import Fraction
+from typing import Any
+
+import torch
+from diffusers import DDPMScheduler, DiffusionPipeline
+from diffusers.callbacks import MultiPipelineCallbacks, PipelineCallback
+from diffusers.schedulers.scheduling_utils import SchedulerMixin
+from diffusers.utils import replace_example_docstring
+
+from diffusers_tryon.composition import AGNOSTIC_FILL, GARMENT_BACKGROUND
+from diffusers_tryon.image_processor import OUTPUT_TYPES, ImageInput, TryOnImageProcessor
+from diffusers_tryon.models.unet_parallel import ParallelUNetModel
+from diffusers_tryon.models.unet_parallel_reference import ReferenceParallelUNetModel
+from diffusers_tryon.pipelines.hub_download import download_components
+from diffusers_tryon.pipelines.inputs import (
+    PoseInput,
+    StageInputs,
+    StagePlan,
+    batch_size,
+    check_count,
+    check_generator,
+    check_low_res_latents,
+    check_noise_level,
+    check_number,
+    check_person_is_visible,
+    expand_rows,
+    level_tensor,
+    pose_tensor,
+    with_null_rows,
+)
+from diffusers_tryon.pipelines.lora import TryOnLoraLoaderMixin
+from diffusers_tryon.pipelines.noise_streams import NoiseStreams
+from diffusers_tryon.pipelines.pipeline_output import EncodedGarment, TryOnCascadePipelineOutput
+from diffusers_tryon.schedules import DEFAULT_STEPS, check_scheduler
+
+
+# The cascade, in order. The stage `name` has the components `{name}_unet` and `{name}_scheduler`.
+STAGES = ("base", "sr")
+
+EXAMPLE_DOC_STRING = """
+    Examples:
+        ```py
+        >>> import torch
+        >>> from diffusers.utils import load_image
+        >>> from diffusers_tryon import TryOnCascadePipeline
+        >>> from diffusers_tryon.poses import load_pose
+
+        >>> pipe = TryOnCascadePipeline.from_pretrained("path/or/hub-id")
+        >>> output = pipe(
+        ...     agnostic_image=load_image("person_agnostic.png"),
+        ...     garment_image=load_image("garment.png"),
+        ...     person_pose=load_pose("person.json"),
+        ...     generator=torch.Generator().manual_seed(0),
+        ... )
+        >>> output.images[0].save("tryon.png")
+        >>> output.stages["base"][0].save("tryon_base.png")
+        ```
+"""
+
+
+class TryOnCascadePipeline(DiffusionPipeline, TryOnLoraLoaderMixin):
+    r"""
+    Puts a garment on a person: a base stage makes a small image from noise, a super-resolution stage a larger one from
+    noise and the small one (paper, section 3.3). Everything happens in pixel space.
+
+    Args:
+        base_unet ([`ParallelUNetModel`] or [`ReferenceParallelUNetModel`]): network of the base stage.
+        base_scheduler ([`SchedulerMixin`]): scheduler of the base stage, any of `diffusers_tryon.schedules.SCHEDULERS`.
+        image_noising_scheduler ([`DDPMScheduler`]): schedule of the noise that may be added to the conditioning images.
+        sr_unet ([`ParallelUNetModel`] or [`ReferenceParallelUNetModel`], *optional*): network of the super-resolution
+            stage, with `low_res_conditioning`.
+        sr_scheduler ([`SchedulerMixin`], *optional*): scheduler of the super-resolution stage, an object of its own.
+    """
+
+    model_cpu_offload_seq = "base_unet->sr_unet"
+    _optional_components = ["sr_unet", "sr_scheduler"]
+    _callback_tensor_inputs = ["latents", "agnostic_image", "person_pose", "garment_pose", "low_res_image"]
+
+    def __init__(
+        self,
+        base_unet: ParallelUNetModel | ReferenceParallelUNetModel,
+        base_scheduler: SchedulerMixin,
+        image_noising_scheduler: DDPMScheduler,
+        sr_unet: ParallelUNetModel | ReferenceParallelUNetModel | None = None,
+        sr_scheduler: SchedulerMixin | None = None,
+    ):
+        super().__init__()
+        self.register_modules(
+            base_unet=base_unet,
+            base_scheduler=base_scheduler,
+            image_noising_scheduler=image_noising_scheduler,
+            sr_unet=sr_unet,
+            sr_scheduler=sr_scheduler,
+        )
+        self.image_processor = TryOnImageProcessor()
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        # Diffusers leaves the saved index at "none" when an optional component is set after loading, and the next
+        # save_pretrained would drop it.
+        if name in self._optional_components and value is not None and self.config[name][0] is None:
+            self.register_modules(**{name: value})
+        else:
+            super().__setattr__(name, value)
+
+    @classmethod
+    def download(cls, pretrained_model_name: str, **kwargs: Any) -> str:
+        r"""
+        Download a pipeline from the Hub into the cache; `from_pretrained` calls this.
+
+        Args:
+            pretrained_model_name (`str`): "user/name".
+            **kwargs: `variant`, `use_safetensors`, `revision`, `cache_dir`, `token`, `local_files_only` and
+                `force_download` as in `from_pretrained`. Components given here (also as `None`) are not downloaded.
+
+        Returns:
+            `str`: the folder in the cache.
+        """
+        expected, _ = cls._get_signature_keys(cls)
+        options = (
+            "variant",
+            "use_safetensors",
+            "revision",
+            "cache_dir",
+            "token",
+            "local_files_only",
+            "force_download",
+        )
+        return download_components(
+            pretrained_model_name,
+            [name for name in expected if name not in kwargs],
+            config_name=cls.config_name,
+            **{name: kwargs[name] for name in options if name in kwargs},
+        )
+
+    # State of the running call, for callbacks
+
+    @property
+    def guidance_scale(self) -> float:
+        return self._guidance_scale
+
+    @property
+    def do_classifier_free_guidance(self) -> bool:
+        return self._guidance_scale > 1
+
+    @property
+    def num_timesteps(self) -> int:
+        """Timesteps of all stages of the call together."""
+        return self._num_timesteps
+
+    @property
+    def current_timestep(self) -> torch.Tensor | None:
+        return self._current_timestep
+
+    @property
+    def interrupt(self) -> bool:
+        """Set `_interrupt` in a callback to stop: the running stage's image, as it is then, is the last one."""
+        return self._interrupt
+
+    # 1. Checks and plans
+
+    def check_inputs(
+        self,
+        garment_image: ImageInput | None,
+        person_pose: PoseInput | None,
+        garment_pose: PoseInput | None,
+        garment_features: EncodedGarment | None,
+        low_res_image: ImageInput | None,
+        low_res_latents: torch.Tensor | None,
+        noise_levels: dict[str, int | None],
+        num_images_per_prompt: int,
+        guidance_scale: float,
+        guidance_rescale: float,
+        eta: float,
+        output_type: str,
+        callback_on_step_end_tensor_inputs: list[str],
+    ) -> None:
+        """Check what does not depend on the stages; raises a `ValueError` that names the argument."""
+        if person_pose is None:
+            raise ValueError("`person_pose` must be given.")
+        if (garment_image is None) == (garment_features is None):
+            raise ValueError("Exactly one of `garment_image` and `garment_features` must be given.")
+        if garment_features is not None:
+            if not isinstance(garment_features, EncodedGarment):
+                raise ValueError(f"`garment_features` must come from `encode_garment`, got {type(garment_features)}.")
+            if garment_pose is not None or noise_levels["garment_noise_level"] is not None:
+                raise ValueError("`garment_pose` and `garment_noise_level` are part of `garment_features` already.")
+        if low_res_image is not None and low_res_latents is not None:
+            raise ValueError("Only one of `low_res_image` and `low_res_latents` can be given.")
+        for name, level in noise_levels.items():
+            self._check_noise(level, name)
+        check_count(num_images_per_prompt, "num_images_per_prompt")
+        check_number(guidance_scale, "guidance_scale", 0)
+        check_number(guidance_rescale, "guidance_rescale", 0, 1)
+        check_number(eta, "eta", 0, 1)
+        if output_type not in OUTPUT_TYPES:
+            raise ValueError(f"`output_type` must be one of {', '.join(OUTPUT_TYPES)}, got {output_type!r}.")
+        unknown = [name for name in callback_on_step_end_tensor_inputs if name not in self._callback_tensor_inputs]
+        if unknown:
+            raise ValueError(
+                f"`callback_on_step_end_tensor_inputs` must be among {', '.join(self._callback_tensor_inputs)}, got "
+                f"{', '.join(unknown)}."
+            )
+
+    def _check_noise(self, level: int | None, name: str) -> None:
+        check_noise_level(level, name)
+        # Other schedulers scale the image differently when they add noise.
+        if level is not None and not isinstance(self.image_noising_scheduler, DDPMScheduler):
+            raise ValueError(
+                f"`{name}` needs a DDPMScheduler as `image_noising_scheduler`, got "
+                f"{type(self.image_noising_scheduler).__name__}."
+            )
+
+    def stage_names(self, first_stage: str = STAGES[0], last_stage: str | None = None) -> list[str]:
+        """The stages from the first to the last, by default the last one loaded.
+
+        Raises:
+            ValueError: a stage is unknown, not loaded, or without a usable network and scheduler.
+        """
+        if last_stage is None:
+            last_stage = [name for name in STAGES if getattr(self, f"{name}_unet") is not None][-1]
+            last_stage = max(first_stage, last_stage, key=STAGES.index)
+        if last_stage not in STAGES:
+            raise ValueError(f"`last_stage` must be one of {', '.join(STAGES)}, got {last_stage!r}.")
+        names = list(STAGES[STAGES.index(first_stage) : STAGES.index(last_stage) + 1])
+        if not names:
+            raise ValueError(
+                f"`last_stage` is {last_stage!r}, but with a low-resolution image the first is {first_stage!r}."
+            )
+        for name in names:
+            self._check_stage(name)
+        schedulers = [getattr(self, f"{name}_scheduler") for name in names]
+        if len({id(scheduler) for scheduler in schedulers}) < len(names):
+            raise ValueError(
+                f"{' and '.join(f'`{name}_scheduler`' for name in names)} are one object, but a scheduler keeps the state "
+                f"of its stage: make another with `{type(schedulers[0]).__name__}.from_config(...)`."
+            )
+        return names
+
+    def _check_stage(self, name: str) -> None:
+        unet, scheduler = getattr(self, f"{name}_unet"), getattr(self, f"{name}_scheduler")
+        for component, value in (("unet", unet), ("scheduler", scheduler)):
+            if value is None:
+                raise ValueError(f"The stage {name!r} is not loaded: the pipeline has no `{name}_{component}`.")
+        check_scheduler(scheduler, name=f"{name}_scheduler")
+        is_first = name == STAGES[0]
+        if unet.config.low_res_conditioning == is_first:
+            kind = "the first stage" if unet.config.low_res_conditioning is False else "super-resolution"
+            raise ValueError(f"`{name}_unet` is a network for {kind} (its `low_res_conditioning` says so).")
+
+    def stage_sizes(
+        self, last_stage: str, height: int | None = None, width: int | None = None
+    ) -> dict[str, tuple[int, int]]:
+        """Height and width of every stage up to `last_stage`, in the ratio of the networks' `sample_size`.
+
+        Args:
+            last_stage (`str`): The stage that the height and width are for.
+            height, width (`int`, *optional*): Its size in pixels, by default its network's `sample_size`.
+
+        Raises:
+            ValueError: a stage's size would not be a whole multiple of its network's `size_divisor`.
+        """
+        names = STAGES[: STAGES.index(last_stage) + 1]
+        samples = {}
+        for name in names:
+            size = getattr(self, f"{name}_unet").config.sample_size
+            samples[name] = (size, size) if isinstance(size, int) else tuple(size)
+        sizes = {name: [] for name in names}
+        for axis, (argument, given) in enumerate((("height", height), ("width", width))):
+            side = samples[last_stage][axis] if given is None else given
+            check_count(side, argument)
+            for name in names:
+                divisor = getattr(self, f"{name}_unet").size_divisor
+                ratio = Fraction(samples[last_stage][axis], samples[name][axis])
+                if side / ratio % divisor:
+                    raise ValueError(
+                        f"`{argument}` must be a multiple of {(divisor * ratio).numerator} for the stage {name!r}, "
+                        f"got {side}."
+                    )
+                sizes[name].append(int(side / ratio))
+        return {name: tuple(size) for name, size in sizes.items()}
+
+    # 2. Inputs of a stage
+
+    def add_image_noise(
+        self, image: torch.Tensor, level: int | None, stream: str, streams: NoiseStreams
+    ) -> torch.Tensor:
+        """Noise conditioning images, (B, 3, H, W) in [-1, 1], to a level 0 to 999; None leaves them as they are."""
+        if level is None:
+            return image
+        noise = streams.normal(stream, tuple(image.shape), image.device)
+        timesteps = torch.full((image.shape[0],), level, dtype=torch.long, device=image.device)
+        return self.image_noising_scheduler.add_noise(image, noise, timesteps)
+
+    def prepare_latents(
+        self, plan: StagePlan, num_rows: int, streams: NoiseStreams, device: torch.device
+    ) -> torch.Tensor:
+        """The noise that a stage starts from, float32 whatever the network's dtype: sigmas go up to 20291."""
+        latents = plan.latents
+        if latents is None:
+            latents = streams.normal(f"{plan.name}.latents", (num_rows, 3, plan.height, plan.width), device)
+        return latents.to(device=device, dtype=torch.float32) * plan.scheduler.init_noise_sigma
+
+    def prepare_extra_step_kwargs(
+        self, scheduler: SchedulerMixin, generator: torch.Generator | list[torch.Generator], eta: float
+    ) -> dict[str, Any]:
+        """`eta` and `generator` for schedulers whose `step` takes them."""
+        accepted = inspect.signature(scheduler.step).parameters
+        offered = {"eta": eta, "generator": generator}
+        return {name: value for name, value in offered.items() if name in accepted}
+
+    def prepare_inputs(
+        self,
+        plan: StagePlan,
+        agnostic_image: ImageInput,
+        agnostic_mask: ImageInput | None,
+        garment_image: ImageInput | None,
+        garment_features: EncodedGarment | None,
+        person_pose: torch.Tensor,
+        garment_pose: torch.Tensor | None,
+        agnostic_noise_level: int | None,
+        garment_noise_level: int | None,
+    ) -> StageInputs:
+        """Bring a stage's inputs to its size and the pipeline's device, with the rows they come with, not noised yet."""
+        device, size = self._execution_device, (plan.height, plan.width)
+        agnostic = self.image_processor.preprocess(agnostic_image, *size, "agnostic_image", AGNOSTIC_FILL).to(device)
+        if garment_features is not None:
+            self._check_encoded_garment(garment_features, plan)
+        return StageInputs(
+            agnostic_image=agnostic,
+            kept_image=agnostic,
+            mask=None
+            if agnostic_mask is None
+            else self.image_processor.preprocess_mask(agnostic_mask, *size).to(device),
+            person_pose=person_pose.to(device),
+            garment_image=None if garment_image is None else self._garment_pixels(garment_image, *size).to(device),
+            garment_features=None if garment_features is None else garment_features.features[plan.name],
+            garment_pose=None if garment_pose is None else garment_pose.to(device),
+            agnostic_noise_level=level_tensor(agnostic_noise_level, device),
+            garment_noise_level=level_tensor(garment_noise_level, device),
+        )
+
+    def _noise_inputs(
+        self,
+        plan: StagePlan,
+        inputs: StageInputs,
+        agnostic_noise_level: int | None,
+        garment_noise_level: int | None,
+        streams: NoiseStreams,
+    ) -> StageInputs:
+        name, garment_image = plan.name, inputs.garment_image
+        if garment_image is not None:
+            garment_image = self.add_image_noise(garment_image, garment_noise_level, f"{name}.garment_noise", streams)
+        return inputs._replace(
+            agnostic_image=self.add_image_noise(
+                inputs.agnostic_image, agnostic_noise_level, f"{name}.agnostic_noise", streams
+            ),
+            garment_image=garment_image,
+        )
+
+    def _add_low_res(
+        self, image: torch.Tensor, plan: StagePlan, inputs: StageInputs, level: int | None, streams: NoiseStreams
+    ) -> StageInputs:
+        """Add the previous stage's image, in [-1, 1], to a stage's inputs: first upsampled, then noised."""
+        image = self.image_processor.upsample_low_res(image, plan.height, plan.width, plan.unet.low_res_interpolation)
+        return inputs._replace(
+            low_res_image=self.add_image_noise(image, level, f"{plan.name}.low_res_noise", streams),
+            low_res_noise_level=level_tensor(level, image.device),
+        )
+
+    @torch.no_grad()
+    def encode_garment(
+        self,
+        garment_image: ImageInput,
+        garment_pose: PoseInput | None = None,
+        garment_noise_level: int | None = None,
+        height: int | None = None,
+        width: int | None = None,
+        last_stage: str | None = None,
+        generator: torch.Generator | list[torch.Generator] | None = None,
+    ) -> EncodedGarment:
+        r"""
+        Run the garment streams once, for trying the same garments on many people.
+
+        A call with the result as `garment_features` and a generator in the same state gives the same images as a call
+        with the garment's image.
+
+        Args:
+            garment_image, garment_pose, garment_noise_level, height, width, last_stage, generator: as in the call.
+
+        Returns:
+            [`EncodedGarment`]
+
+        Raises:
+            ValueError: on bad input, or if a network's garment stream sees the timestep (`garment_time_conditioning`)
+                and so has nothing to keep.
+        """
+        self._check_noise(garment_noise_level, "garment_noise_level")
+        names = self.stage_names(last_stage=last_stage)
+        unets = {name: getattr(self, f"{name}_unet") for name in names}
+        for name, unet in unets.items():
+            if unet.config.garment_time_conditioning:
+                raise ValueError(
+                    f"The garment stream of `{name}_unet` sees the timestep (`garment_time_conditioning`), so its features "
+                    f"cannot be computed ahead: pass `garment_image` to the call."
+                )
+        device, sizes = self._execution_device, self.stage_sizes(names[-1], height, width)
+        pose = None if garment_pose is None else pose_tensor(garment_pose, "garment_pose").to(device)
+        images = {name: self._garment_pixels(garment_image, *sizes[name]) for name in names}
+        rows = {"garment_image": len(images[names[-1]])} | ({} if pose is None else {"garment_pose": len(pose)})
+        num_rows = batch_size(rows)
+        check_generator(generator, num_rows)
+        streams = NoiseStreams(generator)
+        pose = None if pose is None else expand_rows(pose, num_rows)
+        level = level_tensor(garment_noise_level, device)
+        features = {}
+        for name, unet in unets.items():
+            image = expand_rows(images[name].to(device), num_rows)
+            image = self.add_image_noise(image, garment_noise_level, f"{name}.garment_noise", streams)
+            features[name] = unet.encode_garment(image.to(unet.dtype), pose, level)
+        self.maybe_free_model_hooks()
+        return EncodedGarment(features, sizes, pose, garment_noise_level)
+
+    def _garment_pixels(self, garment_image: ImageInput, height: int, width: int) -> torch.Tensor:
+        return self.image_processor.preprocess(garment_image, height, width, "garment_image", GARMENT_BACKGROUND)
+
+    def _check_encoded_garment(self, encoded: EncodedGarment, plan: StagePlan) -> None:
+        size = encoded.sizes.get(plan.name)
+        if size != (plan.height, plan.width):
+            made_for = f"of {size[0]} x {size[1]} pixels" if size else "without this stage"
+            raise ValueError(
+                f"`garment_features` were encoded {made_for}, but the stage {plan.name!r} makes "
+                f"{plan.height} x {plan.width} pixels."
+            )
+
+    # 3. One stage
+
+    def _predict(
+        self,
+        plan: StagePlan,
+        model_input: torch.Tensor,
+        timestep: torch.Tensor,
+        inputs: StageInputs,
+        guided: bool,
+        guidance_rescale: float,
+    ) -> torch.Tensor:
+        """The network's prediction in float32, guided by one more pass over rows without conditions if `guided`.
+
+        Those rows carry garment features of zeros, so the garment stream runs for the conditional rows alone.
+        """
+        unet = plan.unet
+        levels = {
+            "agnostic_noise_level": inputs.agnostic_noise_level,
+            "low_res_noise_level": inputs.low_res_noise_level,
+        }
+        features = inputs.garment_features
+        if features is None:
+            features = unet.encode_garment(
+                inputs.garment_image.to(unet.dtype),
+                inputs.garment_pose,
+                inputs.garment_noise_level,
+                timestep=timestep,
+                person_pose=inputs.person_pose,
+                **levels,
+            )
+        tensors = (
+            model_input, inputs.agnostic_image, inputs.person_pose, inputs.garment_pose, inputs.low_res_image
+        )  # fmt: skip
+        mask = None
+        if guided:
+            tensors = [None if tensor is None else torch.cat([tensor, tensor]) for tensor in tensors]
+            features = with_null_rows(features)
+            mask = torch.arange(2, device=model_input.device).repeat_interleave(len(model_input)).bool()
+        sample, agnostic_image, person_pose, garment_pose, low_res_image = tensors
+        prediction = unet(
+            sample.to(unet.dtype),
+            timestep.expand(len(sample)),
+            agnostic_image.to(unet.dtype),
+            person_pose=person_pose,
+            garment_pose=garment_pose,
+            low_res_image=None if low_res_image is None else low_res_image.to(unet.dtype),
+            garment_noise_level=inputs.garment_noise_level,
+            **levels,
+            conditioning_mask=mask,
+            garment_features=features,
+            return_dict=False,
+        )[0].float()
+        if not guided:
+            return prediction
+        null, conditional = prediction.chunk(2)
+        guided_prediction = null + self.guidance_scale * (conditional - null)
+        return rescale_guidance(guided_prediction, conditional, guidance_rescale)
+
+    def _run_stage(
+        self,
+        plan: StagePlan,
+        inputs: StageInputs,
+        streams: NoiseStreams,
+        eta: float,
+        guidance_rescale: float,
+        first_step: int,
+        on_step_end: Callable | None,
+        callback_tensors: list[str],
+        description: str,
+    ) -> torch.Tensor:
+        """Sample one stage's images, (B, 3, H, W) float32 in [-1, 1]. `first_step` is its first step in the call."""
+        scheduler, device = plan.scheduler, inputs.agnostic_image.device
+        latents = self.prepare_latents(plan, len(inputs.agnostic_image), streams, device)
+        step_kwargs = self.prepare_extra_step_kwargs(scheduler, streams.generator(f"{plan.name}.steps"), eta)
+        timesteps = scheduler.timesteps
+        guided_steps = range(int(plan.guidance_start * len(timesteps)), int(plan.guidance_stop * len(timesteps)))
+        if plan.guidance_scale is not None:
+            self._guidance_scale = plan.guidance_scale
+        if inputs.garment_image is not None and not plan.unet.config.garment_time_conditioning:
+            features = plan.unet.encode_garment(
+                inputs.garment_image.to(plan.unet.dtype), inputs.garment_pose, inputs.garment_noise_level
+            )
+            inputs = inputs._replace(garment_image=None, garment_features=features)
+
+        # Schedulers of order 2 call the network about twice a step, PNDM some times before its first.
+        num_warmup_steps = len(timesteps) - plan.num_inference_steps * scheduler.order
+        with self.progress_bar(total=plan.num_inference_steps) as progress_bar:
+            progress_bar.set_description(description)
+            for i, timestep in enumerate(timesteps):
+                if self.interrupt:
+                    break
+                self._current_timestep = timestep
+                model_input = scheduler.scale_model_input(latents, timestep)
+                guided = self.do_classifier_free_guidance and i in guided_steps
+                prediction = self._predict(plan, model_input, timestep.float(), inputs, guided, guidance_rescale)
+                latents = scheduler.step(prediction, timestep, latents, **step_kwargs, return_dict=False)[0]
+
+                if on_step_end is not None:
+                    tensors = {"latents": latents, **inputs._asdict()}
+                    changed = on_step_end(
+                        self, first_step + i, timestep, {name: tensors[name] for name in callback_tensors}
+                    )
+                    latents = changed.pop("latents", latents)
+                    inputs = inputs._replace(**{name: changed[name] for name in callback_tensors if name in changed})
+                if i == len(timesteps) - 1 or (i + 1 > num_warmup_steps and (i + 1) % scheduler.order == 0):
+                    progress_bar.update()
+
+        # Not every scheduler ends within the range, and the next stage was trained on images in it.
+        images = latents.clamp(-1.0, 1.0)
+        if inputs.mask is not None:
+            images = torch.where(inputs.mask, images, inputs.kept_image)
+        return images
+
+    # 4. The call
+
+    @torch.no_grad()
+    @replace_example_docstring(EXAMPLE_DOC_STRING)
+    def __call__(
+        self,
+        agnostic_image: ImageInput,
+        garment_image: ImageInput | None = None,
+        person_pose: PoseInput | None = None,
+        garment_pose: PoseInput | None = None,
+        agnostic_mask: ImageInput | None = None,
+        low_res_image: ImageInput | None = None,
+        low_res_latents: torch.Tensor | None = None,
+        garment_features: EncodedGarment | None = None,
+        height: int | None = None,
+        width: int | None = None,
+        num_inference_steps: int = DEFAULT_STEPS["base"],
+        sr_num_inference_steps: int = DEFAULT_STEPS["sr"],
+        guidance_scale: float = 2.0,
+        sr_guidance_scale: float | None = None,
+        guidance_rescale: float = 0.0,
+        guidance_start: float = 0.0,
+        guidance_stop: float = 1.0,
+        sr_guidance_start: float | None = None,
+        sr_guidance_stop: float | None = None,
+        agnostic_noise_level: int | None = None,
+        garment_noise_level: int | None = None,
+        low_res_noise_level: int | None = None,
+        num_images_per_prompt: int = 1,
+        eta: float = 0.0,
+        generator: torch.Generator | list[torch.Generator] | None = None,
+        latents: torch.Tensor | None = None,
+        sr_latents: torch.Tensor | None = None,
+        last_stage: str | None = None,
+        output_type: str = "pil",
+        return_dict: bool = True,
+        callback_on_step_end: Callable | PipelineCallback | MultiPipelineCallbacks | None = None,
+        callback_on_step_end_tensor_inputs: list[str] = ["latents"],
+    ) -> TryOnCascadePipelineOutput | tuple:
+        r"""
+        Try garments on.
+
+        Images are PIL images, arrays (H, W, 3) or (B, H, W, 3) or tensors (3, H, W) or (B, 3, H, W), uint8 or floating
+        point in [0, 1], or lists of these; they are resized to each stage. Poses are tensors, arrays or lists of (18, 3)
+        or (B, 18, 3): x and y in [0, 1] of the image and visibility, OpenPose order. Each input has B entries, or one
+        for all.
+
+        Args:
+            agnostic_image: the person with the clothes to be replaced painted over in grey (128). Transparent parts of
+                a PIL image become that grey.
+            garment_image: the garment cut out, on white. Transparent parts of a PIL image become white. Required
+                unless `garment_features` are given.
+            person_pose: the person's pose, required.
+            garment_pose (*optional*): the pose of the person in the garment's photo. `None`, or a pose without visible
+                points, is a garment laid flat.
+            agnostic_mask (*optional*): the painted part of `agnostic_image`, (H, W) or (B, H, W): bool, or the image
+                types. After each stage, every pixel outside it becomes that of the agnostic image as
+                `image_processor.preprocess` resized it to that stage: PIL output holds exactly its values there.
+            low_res_image (*optional*): start at the super-resolution stage with this image in place of the base
+                stage's. It is resized to the base stage's size.
+            low_res_latents (`torch.Tensor`, *optional*): the same as the base stage returns it with `output_type`
+                "latent": (B, 3, h, w) in [-1, 1], at the base stage's size.
+            garment_features ([`EncodedGarment`], *optional*): from `encode_garment`, in place of `garment_image`,
+                `garment_pose` and `garment_noise_level`.
+            height, width (`int`, *optional*): size of the images of the last stage; earlier stages keep the ratio of
+                the networks' `sample_size`, which is the default.
+            num_inference_steps, sr_num_inference_steps (`int`): denoising steps of each stage.
+            guidance_scale (`float`, defaults to 2.0): weight of classifier-free guidance, `null + scale * (conditional -
+                null)`; the paper uses 2. Up to 1 there is none, and no null rows are computed.
+            sr_guidance_scale (`float`, *optional*): that of the super-resolution stage, `guidance_scale` if not given.
+            guidance_rescale (`float`, defaults to 0.0): share in [0, 1] of the rescaling against overexposure of "Common
+                Diffusion Noise Schedules and Sample Steps are Flawed" (arXiv 2305.08891, section 3.4).
+            guidance_start, guidance_stop (`float`): fractions of the steps between which guidance is on.
+            sr_guidance_start, sr_guidance_stop (`float`, *optional*): those of the super-resolution stage; the base
+                stage's if not given.
+            agnostic_noise_level, garment_noise_level, low_res_noise_level (`int`, *optional*): level 0 to 999 on the
+                `image_noising_scheduler` of noise to add to that conditioning image, and to tell the network. `None`
+                adds none, and the network takes it for level 0.
+            num_images_per_prompt (`int`, defaults to 1): images for each entry of the batch.
+            eta (`float`, defaults to 0.0): eta of DDIM and TCD, in [0, 1]; other schedulers do not use it.
+            generator (`torch.Generator` or list, *optional*): for reproducible images; a list has one for each image.
+                One number is drawn from each, and the start noise, the scheduler's noise and that of the conditioning
+                images follow from it separately in every stage. So starting at the super-resolution stage, or from
+                `garment_features`, gives the noise of a whole run. DPMSolverSDEScheduler ignores it.
+            latents, sr_latents (`torch.Tensor`, *optional*): standard normal noise for a stage to start from,
+                (B * `num_images_per_prompt`, 3, height, width) of that stage.
+            last_stage (`str`, *optional*): "base" or "sr", the stage to stop after. Defaults to the last one loaded.
+            output_type (`str`, defaults to "pil"): "pil", "np" (B, H, W, 3) in [0, 1], "pt" (B, 3, H, W) in [0, 1], or
+                "latent", the float32 tensor (B, 3, H, W) in [-1, 1].
+            return_dict (`bool`, defaults to `True`): whether to return an output object or a tuple.
+            callback_on_step_end (*optional*): called after each step as `callback(pipe, step, timestep, tensors)`; the
+                step counts through all stages. It returns a dictionary with the tensors, changed or not.
+            callback_on_step_end_tensor_inputs (`list[str]`): names of the tensors that the callback gets, among
+                `_callback_tensor_inputs`.
+
+        Examples:
+
+        Returns:
+            [`TryOnCascadePipelineOutput`] or `tuple`: the images, every stage's images and the seconds each stage took;
+            as a tuple only the images and the stages.
+
+        Raises:
+            ValueError: on any input that does not fit, naming the argument.
+        """
+        if isinstance(callback_on_step_end, (PipelineCallback, MultiPipelineCallbacks)):
+            callback_on_step_end_tensor_inputs = callback_on_step_end.tensor_inputs
+
+        # 1. Check what was asked and plan the stages
+        self.check_inputs(
+            garment_image,
+            person_pose,
+            garment_pose,
+            garment_features,
+            low_res_image,
+            low_res_latents,
+            {
+                "agnostic_noise_level": agnostic_noise_level,
+                "garment_noise_level": garment_noise_level,
+                "low_res_noise_level": low_res_noise_level,
+            },
+            num_images_per_prompt,
+            guidance_scale,
+            guidance_rescale,
+            eta,
+            output_type,
+            callback_on_step_end_tensor_inputs,
+        )
+        starts_above_base = low_res_image is not None or low_res_latents is not None
+        names = self.stage_names(STAGES[1] if starts_above_base else STAGES[0], last_stage)
+        for name, argument, stage_latents in (("base", "latents", latents), ("sr", "sr_latents", sr_latents)):
+            if stage_latents is not None and name not in names:
+                raise ValueError(f"`{argument}` are given, but the stage {name!r} does not run.")
+        sizes = self.stage_sizes(names[-1], height, width)
+        settings = {
+            "base": (num_inference_steps, guidance_scale, guidance_start, guidance_stop, latents),
+            "sr": (
+                sr_num_inference_steps,
+                sr_guidance_scale,
+                guidance_start if sr_guidance_start is None else sr_guidance_start,
+                guidance_stop if sr_guidance_stop is None else sr_guidance_stop,
+                sr_latents,
+            ),
+        }
+        plans = [
+            StagePlan(
+                name, getattr(self, f"{name}_unet"), getattr(self, f"{name}_scheduler"), *sizes[name], *settings[name]
+            )
+            for name in names
+        ]
+
+        # 2. Bring poses and images to tensors, images to each stage's size
+        person_pose = pose_tensor(person_pose, "person_pose")
+        check_person_is_visible(person_pose)
+        if garment_features is not None:
+            garment_pose, garment_noise_level = garment_features.pose, garment_features.noise_level
+        elif garment_pose is not None:
+            garment_pose = pose_tensor(garment_pose, "garment_pose")
+        inputs = [
+            self.prepare_inputs(
+                plan,
+                agnostic_image,
+                agnostic_mask,
+                garment_image,
+                garment_features,
+                person_pose,
+                garment_pose,
+                agnostic_noise_level,
+                garment_noise_level,
+            )
+            for plan in plans
+        ]
+        images = low_res_latents
+        if low_res_image is not None:
+            images = self.image_processor.preprocess(low_res_image, *sizes["base"], "low_res_image")
+        elif low_res_latents is not None:
+            check_low_res_latents(low_res_latents, sizes["base"])
+
+        # 3. One row for each image to make, and its noise
+        rows = inputs[0].num_rows() | ({} if images is None else {"low_res_image": len(images)})
+        num_rows = batch_size(rows) * num_images_per_prompt
+        check_generator(generator, num_rows)
+        for plan in plans:
+            plan.check("" if plan.name == STAGES[0] else f"{plan.name}_", num_rows)
+        streams = NoiseStreams(generator)
+        inputs = [
+            self._noise_inputs(plan, item.expanded(num_rows), agnostic_noise_level, garment_noise_level, streams)
+            for plan, item in zip(plans, inputs)
+        ]
+        if images is not None:
+            images = expand_rows(images.to(device=self._execution_device, dtype=torch.float32), num_rows)
+
+        # 4. Run the stages
+        for plan in plans:
+            plan.scheduler.set_timesteps(plan.num_inference_steps, device=self._execution_device)
+            if hasattr(plan.scheduler, "set_begin_index"):
+                plan.scheduler.set_begin_index(0)
+        self._num_timesteps = sum(len(plan.scheduler.timesteps) for plan in plans)
+        self._guidance_scale = guidance_scale
+        self._current_timestep = None
+        self._interrupt = False
+        stages, seconds, first_step = {}, {}, 0
+        for number, (plan, item) in enumerate(zip(plans, inputs)):
+            if self.interrupt:
+                break
+            start = time.perf_counter()
+            if images is not None:
+                item = self._add_low_res(images, plan, item, low_res_noise_level, streams)
+            images = self._run_stage(
+                plan,
+                item,
+                streams,
+                eta,
+                guidance_rescale,
+                first_step,
+                callback_on_step_end,
+                callback_on_step_end_tensor_inputs,
+                f"{plan.name} ({number + 1}/{len(plans)})",
+            )
+            first_step += len(plan.scheduler.timesteps)
+            if images.device.type != "cpu":
+                torch.accelerator.synchronize(images.device)
+            seconds[plan.name] = time.perf_counter() - start
+            stages[plan.name] = self.image_processor.postprocess(images, output_type)
+        self._current_timestep = None
+
+        # 5. Offload all models
+        self.maybe_free_model_hooks()
+
+        output = stages[list(stages)[-1]]
+        if not return_dict:
+            return (output, stages)
+        return TryOnCascadePipelineOutput(images=output, stages=stages, seconds=seconds)
+
+
+def rescale_guidance(guided: torch.Tensor, conditional: torch.Tensor, rescale: float) -> torch.Tensor:
+    """Bring guided predictions, (B, 3, H, W), towards the standard deviation of the conditional ones.
+
+    Arxiv 2305.08891, section 3.4, equations 15 and 16; `rescale` 0 leaves them, 1 gives them that deviation.
+    """
+    if rescale == 0:
+        return guided
+    deviation = conditional.std(dim=(1, 2, 3), keepdim=True) / guided.std(dim=(1, 2, 3), keepdim=True)
+    return guided * (rescale * deviation + 1 - rescale)
