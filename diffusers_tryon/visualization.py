@@ -89,6 +89,33 @@ def side_by_side(panels: list[Panel], height: int = 256) -> Image.Image:
     return picture
 
 
+def stages_picture(
+    agnostic_image: Image.Image,
+    garment_image: Image.Image,
+    person_pose: np.ndarray,
+    garment_pose: np.ndarray | None = None,
+    *,
+    stages: dict[str, Image.Image],
+) -> Image.Image:
+    """The inputs of a try-on with their poses, and the result of every stage, side by side.
+
+    Args:
+        agnostic_image (`PIL.Image.Image`), garment_image (`PIL.Image.Image`): As given to the pipeline.
+        person_pose (`np.ndarray`): (18, 3) keypoints in [0, 1].
+        garment_pose (`np.ndarray`, *optional*): The same, or None for a flat garment.
+        stages (`dict[str, PIL.Image.Image]`): Name and result of each stage, in order.
+    """
+    garment_caption = "garment, flat" if garment_pose is None else "garment and its pose"
+    inputs = [
+        Panel(agnostic_image, "person and pose", person_pose),
+        Panel(garment_image, garment_caption, garment_pose),
+    ]
+    results = [
+        Panel(image, f"{name}, {image.width} x {image.height}", show_pixels=True) for name, image in stages.items()
+    ]
+    return side_by_side(inputs + results)
+
+
 def _scaled(panel: Panel, height: int) -> Image.Image:
     image = panel.image.convert("RGBA")
     image = Image.alpha_composite(Image.new("RGBA", image.size, _BACKGROUND), image).convert("RGB")

@@ -1,0 +1,322 @@
+# Copyright 2026 The diffusers-tryon authors.
+# SPDX-License-Identifier: Apache-2.0
+"""The command `diffusers-tryon`: words to arguments, arguments to library functions, errors to one line.
+
+The library is imported inside the commands, so that `--help` does not wait for torch.
+"""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from . import __version__
+
+
+_INPUTS = "Inputs"
+_OUTPUT = "Output"
+_SAMPLING = "Sampling"
+_MODEL = "Model"
+
+# The keys of `diffusers_tryon.schedules.SCHEDULERS`, written out because help must not import them; a test compares.
+_SCHEDULER_NAMES = (
+    "ddpm, ddpm-parallel, ddim, ddim-parallel, dpmsolver++, dpmsolver++-sde, dpmsolver++-singlestep, deis, unipc, "
+    "sa-solver, euler, euler-ancestral, lms, heun, kdpm2, kdpm2-ancestral, dpm-sde, pndm, lcm, tcd"
+)
+
+app = typer.Typer(
+    name="diffusers-tryon",
+    help="Virtual try-on: show a person in a garment from another picture, with a cascade of TryOnDiffusion networks.",
+    epilog="`diffusers-tryon COMMAND --help` shows a command's options and examples.",
+    rich_markup_mode="markdown",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"diffusers-tryon {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _common(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command(no_args_is_help=True)
+def run(
+    agnostic_image: Annotated[
+        Path,
+        typer.Option(
+            help="The person without the garment: what it covers painted grey (128), head, hands and the rest left.",
+            rich_help_panel=_INPUTS,
+        ),
+    ],
+    garment_image: Annotated[
+        Path, typer.Option(help="The garment, worn or laid flat, cut out on white.", rich_help_panel=_INPUTS)
+    ],
+    person_pose: Annotated[
+        Path,
+        typer.Option(
+            help="JSON file of the person's 18 OpenPose keypoints, x and y as fractions of the image.",
+            rich_help_panel=_INPUTS,
+        ),
+    ],
+    out: Annotated[Path, typer.Option(help="Picture to write; the suffix sets its format.", rich_help_panel=_OUTPUT)],
+    garment_pose: Annotated[
+        Path | None,
+        typer.Option(
+            help="Pose file of whoever wears the garment in its picture.",
+            show_default="none: the garment lies flat",
+            rich_help_panel=_INPUTS,
+        ),
+    ] = None,
+    agnostic_mask: Annotated[
+        Path | None,
+        typer.Option(
+            help="Picture that is white where the person may change; the rest of the agnostic image is kept exactly.",
+            show_default="none: all is painted anew",
+            rich_help_panel=_INPUTS,
+        ),
+    ] = None,
+    all_stages: Annotated[
+        bool,
+        typer.Option(
+            "--all-stages",
+            help="Also write OUT_stages.png: inputs, poses and the result of every stage side by side.",
+            rich_help_panel=_OUTPUT,
+        ),
+    ] = False,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            help="Folder of a pipeline, or its id on the Hub (user/name).",
+            show_default="the checkpoint that comes with the package",
+            rich_help_panel=_MODEL,
+        ),
+    ] = None,
+    height: Annotated[
+        int | None,
+        typer.Option(
+            help="Height of the result in pixels, for pictures that are not of the model's ratio.",
+            show_default="the model's",
+            rich_help_panel=_OUTPUT,
+        ),
+    ] = None,
+    width: Annotated[
+        int | None,
+        typer.Option(
+            help="Width of the result in pixels.",
+            show_default="the model's",
+            rich_help_panel=_OUTPUT,
+        ),
+    ] = None,
+    last_stage: Annotated[
+        str | None,
+        typer.Option(
+            help="Stage to stop after: base or sr.",
+            show_default="the model's last",
+            rich_help_panel=_SAMPLING,
+        ),
+    ] = None,
+    dtype: Annotated[
+        str, typer.Option(help="Type of the weights: float32, bfloat16 or float16.", rich_help_panel=_MODEL)
+    ] = "float32",
+    device: Annotated[
+        str,
+        typer.Option(help="cpu, cuda, cuda:1, mps ...; auto takes a GPU if there is one.", rich_help_panel=_MODEL),
+    ] = "auto",
+    steps: Annotated[
+        int | None,
+        typer.Option(help="Sampling steps of the base stage.", show_default="30", rich_help_panel=_SAMPLING),
+    ] = None,
+    sr_steps: Annotated[
+        int | None,
+        typer.Option(
+            help="Sampling steps of the super-resolution stage.", show_default="20", rich_help_panel=_SAMPLING
+        ),
+    ] = None,
+    guidance: Annotated[
+        float | None,
+        typer.Option(
+            help="Guidance scale of the base stage: 1 is none, more follows garment and pose closer.",
+            show_default="2.0",
+            rich_help_panel=_SAMPLING,
+        ),
+    ] = None,
+    sr_guidance: Annotated[
+        float | None,
+        typer.Option(
+            help="Guidance scale of the super-resolution stage.", show_default="--guidance", rich_help_panel=_SAMPLING
+        ),
+    ] = None,
+    scheduler: Annotated[
+        str | None,
+        typer.Option(
+            help=f"Sampler of every stage: {_SCHEDULER_NAMES}.",
+            show_default="the model's own",
+            rich_help_panel=_SAMPLING,
+        ),
+    ] = None,
+    seed: Annotated[
+        int, typer.Option(help="The same seed gives the same picture on the same machine.", rich_help_panel=_SAMPLING)
+    ] = 0,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing.", rich_help_panel=_OUTPUT)] = False,
+) -> None:
+    """Show a person in a garment.
+
+    Pictures are prepared ones: see the folder `samples` of the project. Seconds for each stage are printed.
+
+    **Examples**
+
+    ```
+    diffusers-tryon run --agnostic-image person.png --person-pose person.json \\
+        --garment-image shirt.png --garment-pose shirt.json --out tryon.png
+
+    diffusers-tryon run --agnostic-image person.png --person-pose person.json \\
+        --garment-image flat.png --out tryon.png --all-stages \\
+        --scheduler unipc --steps 12
+    ```
+    """
+    from .image_files import check_image_path, read_image, write_image
+    from .poses import load_pose
+
+    stages_path = out.with_name(f"{out.stem}_stages.png")
+    check_image_path(out, "--out")
+    images = {
+        "agnostic_image": read_image(agnostic_image, "--agnostic-image"),
+        "garment_image": read_image(garment_image, "--garment-image"),
+    }
+    poses = {"person_pose": load_pose(person_pose)}
+    if garment_pose is not None:
+        poses["garment_pose"] = load_pose(garment_pose)
+    if agnostic_mask is not None:
+        images["agnostic_mask"] = read_image(agnostic_mask, "--agnostic-mask")
+    chosen = {
+        "num_inference_steps": steps,
+        "sr_num_inference_steps": sr_steps,
+        "guidance_scale": guidance,
+        "sr_guidance_scale": sr_guidance,
+        "last_stage": last_stage,
+        "height": height,
+        "width": width,
+    }
+
+    # Torch comes in here: whatever is wrong with the files is known by now.
+    import torch
+    from diffusers.utils import logging
+
+    from .inference import load_pipeline, resolve_model
+    from .visualization import stages_picture
+
+    logging.disable_progress_bar()  # of loading, which takes no time worth showing
+    pipe = load_pipeline(model, dtype, device, scheduler)
+    if not quiet:
+        typer.echo(f"{resolve_model(model)}: {dtype} on {pipe.device}, seed {seed}")
+    pipe.set_progress_bar_config(disable=quiet)
+    output = pipe(
+        **images,
+        **poses,
+        **{name: value for name, value in chosen.items() if value is not None},
+        generator=torch.Generator().manual_seed(seed),
+    )
+    write_image(output.images[0], out)
+    written = [out]
+    if all_stages:
+        stages = {name: stage[0] for name, stage in output.stages.items()}
+        inputs = {name: images[name] for name in ("agnostic_image", "garment_image")}
+        write_image(stages_picture(**inputs, **poses, stages=stages), stages_path)
+        written.append(stages_path)
+    if not quiet:
+        for name, seconds in output.seconds.items():
+            width, height = output.stages[name][0].size
+            typer.echo(f"{name:5} {width} x {height} px  {seconds:6.1f} s")
+        typer.echo("wrote " + ", ".join(str(path) for path in written))
+
+
+@app.command(no_args_is_help=True)
+def convert(
+    checkpoint: Annotated[
+        list[Path],
+        typer.Argument(
+            help="A checkpoint of the reference's trainer, or one persisted file for each UNet, base stage first.",
+            show_default=False,
+        ),
+    ],
+    out: Annotated[Path, typer.Option(help="Folder to write; it must be new or empty.")],
+    config: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="For a trainer's file, which holds no configuration: a preset (reference-128, reference-256) or a "
+            "JSON file of the reference's arguments, once for each UNet.",
+            show_default="the file's own",
+        ),
+    ] = None,
+    prediction: Annotated[
+        str, typer.Option(help="What the UNets were trained to predict: noise, x_start or v.")
+    ] = "noise",
+    ema: Annotated[
+        bool, typer.Option("--ema/--no-ema", help="Take the averaged weights where the file has them.")
+    ] = True,
+) -> None:
+    """Turn weights of the reference implementation (fashn-AI/tryondiffusion) into a pipeline folder.
+
+    **Examples**
+
+    ```
+    diffusers-tryon convert checkpoint.pt --out my-cascade \\
+        --config reference-128 --config reference-256
+
+    diffusers-tryon convert base.pt super_resolution.pt --out my-cascade
+    ```
+    """
+    from .conversion import convert_checkpoint
+
+    folder = convert_checkpoint(checkpoint, out, configs=config or None, ema=ema, prediction_type=prediction)
+    typer.echo(f"wrote {folder}; try it with: diffusers-tryon run --model {folder}")
+
+
+@app.command(no_args_is_help=True)
+def render(
+    out: Annotated[Path, typer.Option(help="Folder to write Parquet shards to; what is there already is kept.")],
+    count: Annotated[int, typer.Option(help="Rows to render.", min=1)],
+    size: Annotated[int, typer.Option(help="Height and width of the pictures in pixels.")] = 128,
+    seed: Annotated[int, typer.Option(help="Pools with different seeds share no rows.")] = 0,
+    workers: Annotated[int, typer.Option(help="Processes, each with one thread.", min=1)] = 1,
+    split: Annotated[str, typer.Option(help="train or test; they share no bodies and no prints.")] = "train",
+    unpaired: Annotated[
+        bool, typer.Option("--unpaired", help="Rows of another garment with the true picture, for evaluation.")
+    ] = False,
+) -> None:
+    """Render synthetic people in two poses of one outfit: a data set for training, without photographs.
+
+    **Examples**
+
+    ```
+    diffusers-tryon render --out data/train --count 10000 --size 128 --workers 8
+
+    diffusers-tryon render --out data/test --count 64 --split test --unpaired
+    ```
+    """
+    from .rendering.writer import write_pairs
+
+    write_pairs(out, count, size, seed=seed, workers=workers, split=split, unpaired=unpaired)
+
+
+def main() -> None:
+    """Run the command; what a user got wrong becomes one line on stderr and exit status 1."""
+    try:
+        app()
+    except (ValueError, OSError, ImportError) as error:
+        message = " ".join(str(error).split()) or type(error).__name__
+        typer.echo(f"diffusers-tryon: error: {message}", err=True)
+        sys.exit(1)

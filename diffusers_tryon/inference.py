@@ -1,0 +1,82 @@
+# Copyright 2026 The diffusers-tryon authors.
+# SPDX-License-Identifier: Apache-2.0
+"""From the words of a command line to a pipeline that is ready to run."""
+
+import re
+from pathlib import Path
+
+import torch
+
+from .checkpoints import shipped_checkpoint
+from .pipelines.pipeline_tryon_cascade import TryOnCascadePipeline
+from .schedules import SCHEDULERS, swap_scheduler
+
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+_HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+
+
+def resolve_model(model: str | None) -> str:
+    """The folder or Hub id to load: `model` itself, or the shipped checkpoint for None.
+
+    Raises:
+        ValueError: `model` is a folder without a pipeline, or neither a folder nor shaped like "user/name".
+    """
+    if model is None:
+        return str(shipped_checkpoint())
+    if Path(model).is_dir():
+        if not (Path(model) / "model_index.json").is_file():
+            raise ValueError(f"`model` must be the folder of a pipeline, {model} has no model_index.json.")
+        return model
+    if Path(model).exists() or not _HUB_ID.fullmatch(model):
+        raise ValueError(f'`model` must be a folder or the id of a repository on the Hub, "user/name", got {model!r}.')
+    return model
+
+
+def resolve_device(device: str) -> torch.device:
+    """The device of a name such as "cuda:1", "mps" or "cpu"; "auto" is the first GPU if there is one.
+
+    Raises:
+        ValueError: there is no such device on this machine.
+    """
+    found = torch.accelerator.current_accelerator(check_available=True)
+    if device == "auto":
+        return found or torch.device("cpu")
+    try:
+        resolved = torch.device(device)
+    except RuntimeError as error:
+        raise ValueError(f'`device` must be "auto", "cpu", "cuda", "cuda:1" or the like, got {device!r}.') from error
+    if resolved.type == "cpu":
+        return resolved
+    if found is None or found.type != resolved.type or (resolved.index or 0) >= torch.accelerator.device_count():
+        raise ValueError(f'`device` must be on this machine, which has no {device!r}; "cpu" always works.')
+    return resolved
+
+
+def load_pipeline(
+    model: str | None = None, dtype: str = "float32", device: str = "auto", scheduler: str | None = None
+) -> TryOnCascadePipeline:
+    """Load a pipeline by names.
+
+    Args:
+        model (`str`, *optional*): Folder or Hub id of a pipeline; the checkpoint that comes with the package if None.
+        dtype (`str`, *optional*, defaults to `"float32"`): Type of the weights, a key of `DTYPES`.
+        device (`str`, *optional*, defaults to `"auto"`): See [`resolve_device`].
+        scheduler (`str`, *optional*): A key of `diffusers_tryon.schedules.SCHEDULERS` that replaces the scheduler of
+            every stage.
+
+    Raises:
+        ValueError: naming the argument that cannot be used.
+    """
+    if dtype not in DTYPES:
+        raise ValueError(f"`dtype` must be one of {', '.join(DTYPES)}, got {dtype!r}.")
+    if scheduler is not None and scheduler not in SCHEDULERS:
+        raise ValueError(f"`scheduler` must be one of {', '.join(SCHEDULERS)}, got {scheduler!r}.")
+    resolved_device = resolve_device(device)
+    pipe = TryOnCascadePipeline.from_pretrained(resolve_model(model), dtype=DTYPES[dtype])
+    if scheduler is not None:
+        pipe.base_scheduler = swap_scheduler(pipe.base_scheduler, scheduler)
+        if pipe.sr_scheduler is not None:
+            pipe.sr_scheduler = swap_scheduler(pipe.sr_scheduler, scheduler)
+    return pipe.to(resolved_device)
