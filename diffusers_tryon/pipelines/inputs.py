@@ -185,14 +185,6 @@ def check_low_res_latents(latents: torch.Tensor, size: tuple[int, int]) -> None:
         )
 
 
-def with_null_rows(features: GarmentFeatures) -> GarmentFeatures:
-    """Put as many rows of zeros before the rows of garment features."""
-    return GarmentFeatures(
-        tuple(torch.cat([torch.zeros_like(feature), feature]) for feature in features.down),
-        tuple(torch.cat([torch.zeros_like(feature), feature]) for feature in features.up),
-    )
-
-
 def level_tensor(level: int | None, device: torch.device) -> torch.Tensor | None:
     """A noise level as the networks take it."""
     return None if level is None else torch.tensor(float(level), device=device)

@@ -5,7 +5,6 @@
 import inspect
 import time
 from collections.abc import Callable
-from fractions import Fraction
 from typing import Any
 
 import torch
@@ -18,6 +17,7 @@ from diffusers_tryon.composition import AGNOSTIC_FILL, GARMENT_BACKGROUND
 from diffusers_tryon.image_processor import OUTPUT_TYPES, ImageInput, TryOnImageProcessor
 from diffusers_tryon.models.unet_parallel import ParallelUNetModel
 from diffusers_tryon.models.unet_parallel_reference import ReferenceParallelUNetModel
+from diffusers_tryon.pipelines.guidance import predict
 from diffusers_tryon.pipelines.hub_download import download_components
 from diffusers_tryon.pipelines.inputs import (
     PoseInput,
@@ -33,16 +33,13 @@ from diffusers_tryon.pipelines.inputs import (
     expand_rows,
     level_tensor,
     pose_tensor,
-    with_null_rows,
 )
 from diffusers_tryon.pipelines.lora import TryOnLoraLoaderMixin
 from diffusers_tryon.pipelines.noise_streams import NoiseStreams
 from diffusers_tryon.pipelines.pipeline_output import EncodedGarment, TryOnCascadePipelineOutput
-from diffusers_tryon.schedules import DEFAULT_STEPS, check_scheduler
+from diffusers_tryon.pipelines.stages import STAGES, CascadeStagesMixin
+from diffusers_tryon.schedules import DEFAULT_STEPS
 
-
-# The cascade, in order. The stage `name` has the components `{name}_unet` and `{name}_scheduler`.
-STAGES = ("base", "sr")
 
 EXAMPLE_DOC_STRING = """
     Examples:
@@ -65,7 +62,7 @@ EXAMPLE_DOC_STRING = """
 """
 
 
-class TryOnCascadePipeline(DiffusionPipeline, TryOnLoraLoaderMixin):
+class TryOnCascadePipeline(DiffusionPipeline, CascadeStagesMixin, TryOnLoraLoaderMixin):
     r"""
     Puts a garment on a person: a base stage makes a small image from noise, a super-resolution stage a larger one from
     noise and the small one (paper, section 3.3). Everything happens in pixel space.
@@ -217,86 +214,16 @@ class TryOnCascadePipeline(DiffusionPipeline, TryOnLoraLoaderMixin):
                 f"{type(self.image_noising_scheduler).__name__}."
             )
 
-    def stage_names(self, first_stage: str = STAGES[0], last_stage: str | None = None) -> list[str]:
-        """The stages from the first to the last, by default the last one loaded.
-
-        Raises:
-            ValueError: a stage is unknown, not loaded, or without a usable network and scheduler.
-        """
-        if last_stage is None:
-            last_stage = [name for name in STAGES if getattr(self, f"{name}_unet") is not None][-1]
-            last_stage = max(first_stage, last_stage, key=STAGES.index)
-        if last_stage not in STAGES:
-            raise ValueError(f"`last_stage` must be one of {', '.join(STAGES)}, got {last_stage!r}.")
-        names = list(STAGES[STAGES.index(first_stage) : STAGES.index(last_stage) + 1])
-        if not names:
-            raise ValueError(
-                f"`last_stage` is {last_stage!r}, but with a low-resolution image the first is {first_stage!r}."
-            )
-        for name in names:
-            self._check_stage(name)
-        schedulers = [getattr(self, f"{name}_scheduler") for name in names]
-        if len({id(scheduler) for scheduler in schedulers}) < len(names):
-            raise ValueError(
-                f"{' and '.join(f'`{name}_scheduler`' for name in names)} are one object, but a scheduler keeps the state "
-                f"of its stage: make another with `{type(schedulers[0]).__name__}.from_config(...)`."
-            )
-        return names
-
-    def _check_stage(self, name: str) -> None:
-        unet, scheduler = getattr(self, f"{name}_unet"), getattr(self, f"{name}_scheduler")
-        for component, value in (("unet", unet), ("scheduler", scheduler)):
-            if value is None:
-                raise ValueError(f"The stage {name!r} is not loaded: the pipeline has no `{name}_{component}`.")
-        check_scheduler(scheduler, name=f"{name}_scheduler")
-        is_first = name == STAGES[0]
-        if unet.config.low_res_conditioning == is_first:
-            kind = "the first stage" if unet.config.low_res_conditioning is False else "super-resolution"
-            raise ValueError(f"`{name}_unet` is a network for {kind} (its `low_res_conditioning` says so).")
-
-    def stage_sizes(
-        self, last_stage: str, height: int | None = None, width: int | None = None
-    ) -> dict[str, tuple[int, int]]:
-        """Height and width of every stage up to `last_stage`, in the ratio of the networks' `sample_size`.
-
-        Args:
-            last_stage (`str`): The stage that the height and width are for.
-            height, width (`int`, *optional*): Its size in pixels, by default its network's `sample_size`.
-
-        Raises:
-            ValueError: a stage's size would not be a whole multiple of its network's `size_divisor`.
-        """
-        names = STAGES[: STAGES.index(last_stage) + 1]
-        samples = {}
-        for name in names:
-            size = getattr(self, f"{name}_unet").config.sample_size
-            samples[name] = (size, size) if isinstance(size, int) else tuple(size)
-        sizes = {name: [] for name in names}
-        for axis, (argument, given) in enumerate((("height", height), ("width", width))):
-            side = samples[last_stage][axis] if given is None else given
-            check_count(side, argument)
-            for name in names:
-                divisor = getattr(self, f"{name}_unet").size_divisor
-                ratio = Fraction(samples[last_stage][axis], samples[name][axis])
-                if side / ratio % divisor:
-                    raise ValueError(
-                        f"`{argument}` must be a multiple of {(divisor * ratio).numerator} for the stage {name!r}, "
-                        f"got {side}."
-                    )
-                sizes[name].append(int(side / ratio))
-        return {name: tuple(size) for name, size in sizes.items()}
-
     # 2. Inputs of a stage
 
     def add_image_noise(
-        self, image: torch.Tensor, level: int | None, stream: str, streams: NoiseStreams
+        self, image: torch.Tensor, level: torch.Tensor | None, stream: str, streams: NoiseStreams
     ) -> torch.Tensor:
         """Noise conditioning images, (B, 3, H, W) in [-1, 1], to a level 0 to 999; None leaves them as they are."""
         if level is None:
             return image
         noise = streams.normal(stream, tuple(image.shape), image.device)
-        timesteps = torch.full((image.shape[0],), level, dtype=torch.long, device=image.device)
-        return self.image_noising_scheduler.add_noise(image, noise, timesteps)
+        return self.image_noising_scheduler.add_noise(image, noise, level.long().expand(len(image)))
 
     def prepare_latents(
         self, plan: StagePlan, num_rows: int, streams: NoiseStreams, device: torch.device
@@ -330,49 +257,41 @@ class TryOnCascadePipeline(DiffusionPipeline, TryOnLoraLoaderMixin):
         """Bring a stage's inputs to its size and the pipeline's device, with the rows they come with, not noised yet."""
         device, size = self._execution_device, (plan.height, plan.width)
         agnostic = self.image_processor.preprocess(agnostic_image, *size, "agnostic_image", AGNOSTIC_FILL).to(device)
+        mask = garment = features = None
+        if agnostic_mask is not None:
+            mask = self.image_processor.preprocess_mask(agnostic_mask, *size).to(device)
+        if garment_image is not None:
+            garment = self._garment_pixels(garment_image, *size).to(device)
         if garment_features is not None:
             self._check_encoded_garment(garment_features, plan)
+            features = garment_features.features[plan.name]
         return StageInputs(
             agnostic_image=agnostic,
             kept_image=agnostic,
-            mask=None
-            if agnostic_mask is None
-            else self.image_processor.preprocess_mask(agnostic_mask, *size).to(device),
+            mask=mask,
             person_pose=person_pose.to(device),
-            garment_image=None if garment_image is None else self._garment_pixels(garment_image, *size).to(device),
-            garment_features=None if garment_features is None else garment_features.features[plan.name],
+            garment_image=garment,
+            garment_features=features,
             garment_pose=None if garment_pose is None else garment_pose.to(device),
             agnostic_noise_level=level_tensor(agnostic_noise_level, device),
             garment_noise_level=level_tensor(garment_noise_level, device),
         )
 
-    def _noise_inputs(
-        self,
-        plan: StagePlan,
-        inputs: StageInputs,
-        agnostic_noise_level: int | None,
-        garment_noise_level: int | None,
-        streams: NoiseStreams,
-    ) -> StageInputs:
-        name, garment_image = plan.name, inputs.garment_image
-        if garment_image is not None:
-            garment_image = self.add_image_noise(garment_image, garment_noise_level, f"{name}.garment_noise", streams)
-        return inputs._replace(
-            agnostic_image=self.add_image_noise(
-                inputs.agnostic_image, agnostic_noise_level, f"{name}.agnostic_noise", streams
-            ),
-            garment_image=garment_image,
-        )
+    def _noise_inputs(self, plan: StagePlan, inputs: StageInputs, streams: NoiseStreams) -> StageInputs:
+        agnostic, garment = inputs.agnostic_image, inputs.garment_image
+        agnostic = self.add_image_noise(agnostic, inputs.agnostic_noise_level, f"{plan.name}.agnostic_noise", streams)
+        if garment is not None:
+            garment = self.add_image_noise(garment, inputs.garment_noise_level, f"{plan.name}.garment_noise", streams)
+        return inputs._replace(agnostic_image=agnostic, garment_image=garment)
 
     def _add_low_res(
-        self, image: torch.Tensor, plan: StagePlan, inputs: StageInputs, level: int | None, streams: NoiseStreams
+        self, image: torch.Tensor, plan: StagePlan, inputs: StageInputs, noise_level: int | None, streams: NoiseStreams
     ) -> StageInputs:
         """Add the previous stage's image, in [-1, 1], to a stage's inputs: first upsampled, then noised."""
         image = self.image_processor.upsample_low_res(image, plan.height, plan.width, plan.unet.low_res_interpolation)
-        return inputs._replace(
-            low_res_image=self.add_image_noise(image, level, f"{plan.name}.low_res_noise", streams),
-            low_res_noise_level=level_tensor(level, image.device),
-        )
+        level = level_tensor(noise_level, image.device)
+        image = self.add_image_noise(image, level, f"{plan.name}.low_res_noise", streams)
+        return inputs._replace(low_res_image=image, low_res_noise_level=level)
 
     @torch.no_grad()
     def encode_garment(
@@ -422,7 +341,7 @@ class TryOnCascadePipeline(DiffusionPipeline, TryOnLoraLoaderMixin):
         features = {}
         for name, unet in unets.items():
             image = expand_rows(images[name].to(device), num_rows)
-            image = self.add_image_noise(image, garment_noise_level, f"{name}.garment_noise", streams)
+            image = self.add_image_noise(image, level, f"{name}.garment_noise", streams)
             features[name] = unet.encode_garment(image.to(unet.dtype), pose, level)
         self.maybe_free_model_hooks()
         return EncodedGarment(features, sizes, pose, garment_noise_level)
@@ -441,62 +360,6 @@ class TryOnCascadePipeline(DiffusionPipeline, TryOnLoraLoaderMixin):
 
     # 3. One stage
 
-    def _predict(
-        self,
-        plan: StagePlan,
-        model_input: torch.Tensor,
-        timestep: torch.Tensor,
-        inputs: StageInputs,
-        guided: bool,
-        guidance_rescale: float,
-    ) -> torch.Tensor:
-        """The network's prediction in float32, guided by one more pass over rows without conditions if `guided`.
-
-        Those rows carry garment features of zeros, so the garment stream runs for the conditional rows alone.
-        """
-        unet = plan.unet
-        levels = {
-            "agnostic_noise_level": inputs.agnostic_noise_level,
-            "low_res_noise_level": inputs.low_res_noise_level,
-        }
-        features = inputs.garment_features
-        if features is None:
-            features = unet.encode_garment(
-                inputs.garment_image.to(unet.dtype),
-                inputs.garment_pose,
-                inputs.garment_noise_level,
-                timestep=timestep,
-                person_pose=inputs.person_pose,
-                **levels,
-            )
-        tensors = (
-            model_input, inputs.agnostic_image, inputs.person_pose, inputs.garment_pose, inputs.low_res_image
-        )  # fmt: skip
-        mask = None
-        if guided:
-            tensors = [None if tensor is None else torch.cat([tensor, tensor]) for tensor in tensors]
-            features = with_null_rows(features)
-            mask = torch.arange(2, device=model_input.device).repeat_interleave(len(model_input)).bool()
-        sample, agnostic_image, person_pose, garment_pose, low_res_image = tensors
-        prediction = unet(
-            sample.to(unet.dtype),
-            timestep.expand(len(sample)),
-            agnostic_image.to(unet.dtype),
-            person_pose=person_pose,
-            garment_pose=garment_pose,
-            low_res_image=None if low_res_image is None else low_res_image.to(unet.dtype),
-            garment_noise_level=inputs.garment_noise_level,
-            **levels,
-            conditioning_mask=mask,
-            garment_features=features,
-            return_dict=False,
-        )[0].float()
-        if not guided:
-            return prediction
-        null, conditional = prediction.chunk(2)
-        guided_prediction = null + self.guidance_scale * (conditional - null)
-        return rescale_guidance(guided_prediction, conditional, guidance_rescale)
-
     def _run_stage(
         self,
         plan: StagePlan,
@@ -514,7 +377,7 @@ class TryOnCascadePipeline(DiffusionPipeline, TryOnLoraLoaderMixin):
         latents = self.prepare_latents(plan, len(inputs.agnostic_image), streams, device)
         step_kwargs = self.prepare_extra_step_kwargs(scheduler, streams.generator(f"{plan.name}.steps"), eta)
         timesteps = scheduler.timesteps
-        guided_steps = range(int(plan.guidance_start * len(timesteps)), int(plan.guidance_stop * len(timesteps)))
+        guided_steps = range(round(plan.guidance_start * len(timesteps)), round(plan.guidance_stop * len(timesteps)))
         if plan.guidance_scale is not None:
             self._guidance_scale = plan.guidance_scale
         if inputs.garment_image is not None and not plan.unet.config.garment_time_conditioning:
@@ -532,8 +395,8 @@ class TryOnCascadePipeline(DiffusionPipeline, TryOnLoraLoaderMixin):
                     break
                 self._current_timestep = timestep
                 model_input = scheduler.scale_model_input(latents, timestep)
-                guided = self.do_classifier_free_guidance and i in guided_steps
-                prediction = self._predict(plan, model_input, timestep.float(), inputs, guided, guidance_rescale)
+                scale = self.guidance_scale if self.do_classifier_free_guidance and i in guided_steps else None
+                prediction = predict(plan.unet, model_input, timestep.float(), inputs, scale, guidance_rescale)
                 latents = scheduler.step(prediction, timestep, latents, **step_kwargs, return_dict=False)[0]
 
                 if on_step_end is not None:
@@ -730,17 +593,19 @@ class TryOnCascadePipeline(DiffusionPipeline, TryOnLoraLoaderMixin):
             check_low_res_latents(low_res_latents, sizes["base"])
 
         # 3. One row for each image to make, and its noise
-        rows = inputs[0].num_rows() | ({} if images is None else {"low_res_image": len(images)})
-        num_rows = batch_size(rows) * num_images_per_prompt
+        num_entries = batch_size(inputs[0].num_rows())
+        num_rows = num_entries * num_images_per_prompt
         check_generator(generator, num_rows)
         for plan in plans:
             plan.check("" if plan.name == STAGES[0] else f"{plan.name}_", num_rows)
         streams = NoiseStreams(generator)
-        inputs = [
-            self._noise_inputs(plan, item.expanded(num_rows), agnostic_noise_level, garment_noise_level, streams)
-            for plan, item in zip(plans, inputs)
-        ]
+        inputs = [self._noise_inputs(plan, item.expanded(num_rows), streams) for plan, item in zip(plans, inputs)]
         if images is not None:
+            if len(images) not in (1, num_entries, num_rows):
+                raise ValueError(
+                    f"The low-resolution image must hold one, {num_entries} (one for each entry of the batch) or "
+                    f"{num_rows} (one for each image to make), got {len(images)}."
+                )
             images = expand_rows(images.to(device=self._execution_device, dtype=torch.float32), num_rows)
 
         # 4. Run the stages
@@ -784,14 +649,3 @@ class TryOnCascadePipeline(DiffusionPipeline, TryOnLoraLoaderMixin):
         if not return_dict:
             return (output, stages)
         return TryOnCascadePipelineOutput(images=output, stages=stages, seconds=seconds)
-
-
-def rescale_guidance(guided: torch.Tensor, conditional: torch.Tensor, rescale: float) -> torch.Tensor:
-    """Bring guided predictions, (B, 3, H, W), towards the standard deviation of the conditional ones.
-
-    Arxiv 2305.08891, section 3.4, equations 15 and 16; `rescale` 0 leaves them, 1 gives them that deviation.
-    """
-    if rescale == 0:
-        return guided
-    deviation = conditional.std(dim=(1, 2, 3), keepdim=True) / guided.std(dim=(1, 2, 3), keepdim=True)
-    return guided * (rescale * deviation + 1 - rescale)
