@@ -36,6 +36,13 @@ TINY = {
     },
 }
 
+# Figure 2 and supplementary section 1.1: (channels, person blocks, garment blocks, attention), finest level first;
+# going up, the garment stream has the same number and stops behind the finest attention level.
+PAPER_LEVELS = {
+    "paper-128": [(128, 3, 3, False), (256, 4, 4, False), (512, 6, 6, True), (1024, 7, 7, True)],
+    "paper-256": [(128, 2, 2, False), (128, 3, 3, False), (256, 4, 4, False), (512, 7, 6, False), (1024, 7, 7, True)],
+}
+
 
 def tiny_network(model_class: type = ParallelUNetModel, seed: int = 0, **overrides) -> torch.nn.Module:
     """A network whose every parameter is random: fresh ones start with zeroed branches, which would hide mistakes."""

@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
-from networks import network_inputs, random_pose, split_garment, tiny_network
+from networks import PAPER_LEVELS, network_inputs, random_pose, split_garment, tiny_network
 
 from diffusers_tryon import GarmentFeatures, ParallelUNetModel, ParallelUNetOutput, create_unet
 from diffusers_tryon.models.unet_parallel import Attention, PoseEmbedding, ResidualBlock
@@ -515,20 +515,6 @@ def test_output_is_a_dataclass_or_a_tuple_and_contiguous():
     assert isinstance(output, ParallelUNetOutput) and output.sample.is_contiguous()
     (sample,) = model(**inputs, return_dict=False)
     assert torch.equal(sample, output.sample)
-
-
-# Figure 2 and supplementary section 1.1: (channels, person blocks, garment blocks, attention), finest level first;
-# going up, the garment stream has the same number and stops behind the finest attention level.
-PAPER_LEVELS = {
-    "paper-128": [(128, 3, 3, False), (256, 4, 4, False), (512, 6, 6, True), (1024, 7, 7, True)],
-    "paper-256": [
-        (128, 2, 2, False),
-        (128, 3, 3, False),
-        (256, 4, 4, False),
-        (512, 7, 6, False),
-        (1024, 7, 7, True),
-    ],
-}
 
 
 @pytest.mark.parametrize("name", PAPER_LEVELS)

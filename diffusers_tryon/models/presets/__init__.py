@@ -41,5 +41,7 @@ def create_unet(name: str, **overrides) -> ModelMixin:
     fields = [field for field in inspect.signature(model_class.__init__).parameters if field != "self"]
     unknown = sorted(set(overrides) - set(fields))
     if unknown:
-        raise ValueError(f"{model_class.__name__} has no configuration field {', '.join(unknown)}. Fields: {', '.join(fields)}.")
+        raise ValueError(
+            f"{model_class.__name__} has no configuration field {', '.join(unknown)}. Fields: {', '.join(fields)}."
+        )
     return model_class(**{**config, **overrides})
