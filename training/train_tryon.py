@@ -53,7 +53,7 @@ def train(config: TrainingConfig) -> None:
 
     # Data in an order that depends on the seed and the step alone.
     rows = load_rows(config.dataset)
-    sample_rows = load_rows(config.validation_dataset) if config.validation_dataset else rows
+    sample_rows = load_rows(config.validation_dataset, "test") if config.validation_dataset else rows
     sample_batch = collate([sample_rows[index] for index in range(min(NUM_SAMPLE_ROWS, len(sample_rows)))])
     sampler = StepSampler(len(rows), config, start_step, accelerator.process_index, accelerator.num_processes)
     batches = iter(DataLoader(rows, batch_sampler=sampler, collate_fn=collate, num_workers=config.num_workers))

@@ -17,7 +17,7 @@ class TrainingConfig:
         output_dir: folder for checkpoints, samples, metrics and the final network. A run whose folder has a
             checkpoint goes on from it.
         unet_overrides: fields of the preset's configuration to replace.
-        validation_dataset: source of the rows on the sample sheets; the training rows if not given.
+        validation_dataset: source of the rows on the sample sheets (its split "test"); the training rows if not given.
         low_res_size: the longer side in pixels of the pictures that a super-resolution stage enlarges.
         max_steps: optimiser steps.
         global_batch_size: images per optimiser step over all processes and accumulation steps.
