@@ -32,7 +32,16 @@ HIDDEN = """
 01100110
 00000000
 """
-LETTERS = {".": "background", "f": "face", "o": "hair", "n": "torso", "t": "top", "a": "arms", "h": "hands", "p": "pants"}
+LETTERS = {
+    ".": "background",
+    "f": "face",
+    "o": "hair",
+    "n": "torso",
+    "t": "top",
+    "a": "arms",
+    "h": "hands",
+    "p": "pants",
+}
 
 
 def parse_of(drawing: str) -> np.ndarray:

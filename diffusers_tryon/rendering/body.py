@@ -57,14 +57,6 @@ class BodyAsset:
     def joint(self, name: str) -> int:
         return self.joint_names.index(name)
 
-    def limb_weight(self, *prefixes: str, side: str = "") -> np.ndarray:
-        """How much (0 to 1) each vertex (V,) follows the joints whose names start with `prefixes`, of one `side`
-        ("L", "R") or both."""
-        members = [
-            number for number, name in enumerate(self.joint_names) if name.startswith(prefixes) and name.endswith(side)
-        ]
-        return self.skin_weights[:, members].sum(axis=1)
-
 
 @lru_cache(maxsize=1)
 def load_body_asset() -> BodyAsset:
@@ -84,6 +76,14 @@ def load_body_asset() -> BodyAsset:
         groups={name: extract_submesh(content[f"f_{group}"].astype(int)) for name, group in _GROUPS.items()},
         keypoint_regressor=content["kp_reg"][:NUM_COCO_KEYPOINTS],
     )
+
+
+@lru_cache
+def limb_weight(*prefixes: str) -> np.ndarray:
+    """How much (0 to 1) each vertex (V,) of the asset follows the joints whose names start with `prefixes`."""
+    asset = load_body_asset()
+    members = [number for number, name in enumerate(asset.joint_names) if name.startswith(prefixes)]
+    return asset.skin_weights[:, members].sum(axis=1)
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from functools import lru_cache
 import numpy as np
 
 from ..composition import PARSE_IDS
-from .body import BodyCoordinates, BodyShape, body_coordinates, load_body_asset
+from .body import BodyCoordinates, BodyShape, body_coordinates, limb_weight, load_body_asset
 from .mesh import cut_mesh, normalize, smooth, vertex_neighbours, vertex_normals
 
 
@@ -90,16 +90,14 @@ class Garment:
     hides_skin: np.ndarray
 
 
-@lru_cache(maxsize=1)
 def arm_weight() -> np.ndarray:
     """How much (0 to 1) each vertex of the body asset follows an arm."""
-    return load_body_asset().limb_weight("upperarm", "lowerarm", "wrist", "finger", "metacarpal")
+    return limb_weight("upperarm", "lowerarm", "wrist", "finger", "metacarpal")
 
 
-@lru_cache(maxsize=1)
 def head_weight() -> np.ndarray:
     """How much (0 to 1) each vertex of the body asset follows the head."""
-    return load_body_asset().limb_weight("head", "neck03", "eye")
+    return limb_weight("head", "neck03", "eye")
 
 
 @lru_cache(maxsize=2)

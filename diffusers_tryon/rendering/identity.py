@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..composition import PARSE_IDS
-from .body import BodyShape, blend_shapes, load_body_asset, shapes_of_split
+from .body import BodyShape, blend_shapes, limb_weight, shapes_of_split
 from .garments import arm_weight, head_weight
 
 
@@ -82,13 +82,12 @@ def hair_mask(shape: BodyShape) -> np.ndarray:
 
 def body_labels(shape: BodyShape) -> np.ndarray:
     """Label ids (V,) of the bare body."""
-    asset = load_body_asset()
     labels = np.full(len(shape.vertices), PARSE_IDS["torso"], dtype=np.uint8)
     for name, weight in (
         ("arms", arm_weight()),
-        ("hands", asset.limb_weight("wrist", "finger", "metacarpal")),
-        ("legs", asset.limb_weight("upperleg", "lowerleg", "foot", "toe")),
-        ("feet", asset.limb_weight("foot", "toe")),
+        ("hands", limb_weight("wrist", "finger", "metacarpal")),
+        ("legs", limb_weight("upperleg", "lowerleg", "foot", "toe")),
+        ("feet", limb_weight("foot", "toe")),
         ("face", head_weight()),
     ):
         labels[weight > 0.5] = PARSE_IDS[name]
@@ -118,7 +117,7 @@ def body_colours(identity: Identity) -> np.ndarray:
 
 def shoe_mask() -> np.ndarray:
     """Which vertices of the asset (V,) are inside a shoe."""
-    return load_body_asset().limb_weight("foot", "toe") > 0.6
+    return limb_weight("foot", "toe") > 0.6
 
 
 def eye_colours(identity: Identity, vertices: np.ndarray) -> np.ndarray:

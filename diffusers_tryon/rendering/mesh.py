@@ -7,7 +7,8 @@ import numpy as np
 
 def normalize(vectors: np.ndarray) -> np.ndarray:
     """Scale the vectors in the last axis to length 1; zero vectors stay zero."""
-    return vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-12)
+    length = np.sqrt(np.einsum("...i,...i->...", vectors, vectors))
+    return vectors / np.maximum(length, 1e-12)[..., None]
 
 
 def sum_by_index(index: np.ndarray, values: np.ndarray, size: int) -> np.ndarray:

@@ -109,7 +109,7 @@ class Picture:
 
     Attributes:
         image: (S, S, 3) uint8.
-        label_samples: (S, S, K) uint8 label ids of the K samples whose mean is a pixel's colour.
+        label_samples: (K, S, S) uint8 label ids of the K samples whose mean is a pixel's colour.
     """
 
     image: np.ndarray
@@ -118,13 +118,12 @@ class Picture:
     @property
     def parse(self) -> np.ndarray:
         """The label map (S, S) uint8: the most frequent label of each pixel, the first of equally frequent ones."""
-        samples = self.label_samples
-        votes = (samples[..., :, None] == samples[..., None, :]).sum(axis=-1)
-        return np.take_along_axis(samples, votes.argmax(axis=-1)[..., None], axis=-1)[..., 0]
+        votes = np.stack([(self.label_samples == sample).sum(axis=0) for sample in self.label_samples])
+        return np.take_along_axis(self.label_samples, votes.argmax(axis=0)[None], axis=0)[0]
 
     def touches(self, label: int) -> np.ndarray:
         """Where (S, S) a label has any share in the pixel's colour."""
-        return (self.label_samples == label).any(axis=-1)
+        return (self.label_samples == label).any(axis=0)
 
 
 @dataclass(frozen=True)
@@ -160,9 +159,12 @@ def _join(surfaces: list[Surface]) -> _Mesh:
 def _rasterize_seen(mesh: _Mesh, screen: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
     """Face number (size * size,), -1 for none, and barycentric coordinates (size * size, 3); `screen` (V, 3) holds
     pixels and depth. Faces of closed surfaces that are turned away are skipped."""
-    x, y = (screen[:, axis][mesh.faces] for axis in (0, 1))
-    doubled_area = (x[:, 1] - x[:, 0]) * (y[:, 2] - y[:, 0]) - (x[:, 2] - x[:, 0]) * (y[:, 1] - y[:, 0])
-    in_frame = (x.max(1) > 0) & (x.min(1) < size) & (y.max(1) > 0) & (y.min(1) < size)
+    # Corner by corner: reductions along short axes are slow.
+    first, second, third = (screen[mesh.faces[:, corner], :2] for corner in range(3))
+    low, high = np.minimum(np.minimum(first, second), third), np.maximum(np.maximum(first, second), third)
+    in_frame = (low[:, 0] < size) & (low[:, 1] < size) & (high[:, 0] > 0) & (high[:, 1] > 0)
+    to_second, to_third = second - first, third - first
+    doubled_area = to_second[:, 0] * to_third[:, 1] - to_third[:, 0] * to_second[:, 1]
     seen = np.nonzero(in_frame & ~(mesh.closed & (doubled_area > 0)))[0]
     face, barycentric = rasterize(
         torch.from_numpy(screen.astype(np.float32)), torch.from_numpy(mesh.faces[seen]), size, size
@@ -264,6 +266,12 @@ def _shade(
     return np.clip(colours * light[:, None] + highlight[:, None], 0, 1)
 
 
+def _pixel_samples(fine: np.ndarray) -> np.ndarray:
+    """Split a supersampled picture (S * n, S * n, ...) into its n * n samples per pixel (n * n, S, S, ...)."""
+    steps = range(SUPERSAMPLING)
+    return np.stack([fine[row::SUPERSAMPLING, column::SUPERSAMPLING] for row in steps for column in steps])
+
+
 def render(surfaces: list[Surface], camera: Camera, setting: Setting, size: int) -> Picture:
     """Draw surfaces.
 
@@ -286,12 +294,9 @@ def render(surfaces: list[Surface], camera: Camera, setting: Setting, size: int)
     colours = _shade(surfaces, mesh, face, barycentric, setting)
     labels = mesh.labels[mesh.faces[face, barycentric.argmax(axis=1)]]
 
-    picture = np.repeat(np.repeat(setting.background.paint(size), SUPERSAMPLING, axis=0), SUPERSAMPLING, axis=1)
-    picture.reshape(-1, 3)[hit] = colours
-    picture = picture.reshape(size, SUPERSAMPLING, size, SUPERSAMPLING, 3).mean(axis=(1, 3))
-    image = np.round(np.clip(picture, 0, 1) ** (1 / _GAMMA) * 255).astype(np.uint8)
-
-    fine_labels = np.zeros(fine * fine, np.uint8)
-    fine_labels[hit] = labels
-    samples = fine_labels.reshape(size, SUPERSAMPLING, size, SUPERSAMPLING).transpose(0, 2, 1, 3)
-    return Picture(image, samples.reshape(size, size, SUPERSAMPLING**2))
+    colour_samples = np.repeat(np.repeat(setting.background.paint(size), SUPERSAMPLING, axis=0), SUPERSAMPLING, axis=1)
+    colour_samples.reshape(-1, 3)[hit] = colours
+    label_samples = np.zeros((fine, fine), np.uint8)
+    label_samples.reshape(-1)[hit] = labels
+    image = np.clip(_pixel_samples(colour_samples).mean(axis=0), 0, 1) ** (1 / _GAMMA)
+    return Picture(np.round(image * 255).astype(np.uint8), _pixel_samples(label_samples))

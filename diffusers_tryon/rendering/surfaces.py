@@ -68,6 +68,8 @@ def _skin_surface(identity: Identity, posed: np.ndarray, hidden: np.ndarray) -> 
     members, faces = load_body_asset().groups["body"]
     vertices = posed[members].copy()
     normals = vertex_normals(vertices, faces)
+    hidden = hidden[members]
+    covered = hidden[faces[:, 0]] & hidden[faces[:, 1]] & hidden[faces[:, 2]]
     hair = hair_mask(identity.shape)[members]
     above_eyes = (identity.shape.vertices[members] - eye_centre(identity.shape))[:, 2]
     thickness = np.where(hair, identity.hair_thickness + 0.014 * np.clip(above_eyes / 0.12, 0, 1), 0)
@@ -76,7 +78,7 @@ def _skin_surface(identity: Identity, posed: np.ndarray, hidden: np.ndarray) -> 
     return Surface(
         vertices=vertices,
         normals=normals,
-        faces=faces[~hidden[members][faces].all(axis=1)],
+        faces=faces[~covered],
         labels=body_labels(identity.shape)[members],
         colours=body_colours(identity)[members],
         closed=True,

@@ -52,7 +52,9 @@ def test_a_pixel_half_covered_is_half_as_bright():
     # 17 / 64 of the extent: half a pixel more on every side.
     wider = render([square(0.25 + 1 / 32, 0.0, label=3)], CAMERA, SETTING, 16)
     assert full.image[8, 3].max() == 0
-    assert wider.image[8, 3, 0] == pytest.approx(255 * (((full.image[8, 8, 0] / 255) ** 1.05) / 2) ** (1 / 1.05), abs=1)
+    assert wider.image[8, 3, 0] == pytest.approx(
+        255 * (((full.image[8, 8, 0] / 255) ** 1.05) / 2) ** (1 / 1.05), abs=1
+    )
     assert wider.touches(3)[8, 3] and not full.touches(3)[8, 3]
 
 
@@ -94,7 +96,7 @@ def test_background():
 
 
 def test_the_most_frequent_label_wins():
-    samples = np.array([[[3, 3, 6, 6], [6, 3, 3, 3], [0, 6, 6, 3]]], np.uint8)
+    samples = np.array([[[3, 3, 6, 6], [6, 3, 3, 3], [0, 6, 6, 3]]], np.uint8).transpose(2, 0, 1)
     picture = Picture(np.zeros((1, 3, 3), np.uint8), samples)
     assert np.array_equal(picture.parse, [[3, 3, 6]])
     assert np.array_equal(picture.touches(0), [[False, False, True]])
