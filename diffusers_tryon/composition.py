@@ -67,9 +67,10 @@ def _check_image_and_parse(image: np.ndarray, parse: np.ndarray) -> None:
 def compose_agnostic(image: np.ndarray, parse: np.ndarray, pose: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Hide what the person wears on the upper body.
 
-    As in TryOnDiffusion (arXiv 2306.08276, section 3 and its appendix): the whole bounding box of the person is masked
+    As in TryOnDiffusion (arXiv 2306.08276, preprocessing of inputs): the whole bounding box of the person is masked
     out, then head, hands and lower body are pasted back. A mask that follows the garment's outline would give away its
-    shape. The bounding box contains the visible keypoints too, so that a limb which the parser missed is masked.
+    shape. The paper does not state the fill colour, nor whether keypoints count; here the bounding box contains the
+    visible keypoints too, so that a limb which the parser missed is masked.
 
     Args:
         image (`np.ndarray`): (H, W, 3) uint8, the person.

@@ -232,7 +232,9 @@ def _paint_cloth(
     return colour, tilt
 
 
-def _light(normals: np.ndarray, key_light: np.ndarray, shadow: np.ndarray, is_cloth: np.ndarray) -> tuple:
+def _light(
+    normals: np.ndarray, key_light: np.ndarray, shadow: np.ndarray, is_cloth: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     """Diffuse light (N,), which multiplies the colour, and highlights (N,), which are added."""
     key = np.clip(normals @ key_light, 0, 1) * (1 - 0.75 * shadow)
     fill = 0.25 * np.clip(normals @ np.array([-key_light[0], -0.6, 0.1]), 0, 1)

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What holds in every rendered row."""
 
+from dataclasses import replace
 from itertools import combinations
 
 import numpy as np
@@ -11,6 +12,7 @@ import torch
 from diffusers_tryon.composition import KEPT_LABELS, PARSE_IDS, label_mask
 from diffusers_tryon.data.schema import dataset_features
 from diffusers_tryon.poses import check_pose
+from diffusers_tryon.rendering import samples
 from diffusers_tryon.rendering.body import TEST_SHAPES, load_body_asset, shapes_of_split
 from diffusers_tryon.rendering.identity import draw_identity
 from diffusers_tryon.rendering.samples import render_pair, render_unpaired
@@ -64,10 +66,6 @@ def test_arms_and_neck_are_hidden_because_a_garment_may_cover_them(pairs):
 
 def test_the_colour_of_the_garment_does_not_leak_along_its_edges():
     """Render the same scene in another cloth of the same cut: what the agnostic image shows must not change."""
-    from dataclasses import replace
-
-    from diffusers_tryon.rendering import samples
-
     for seed in range(4):
         identity = draw_identity(np.random.default_rng(seed), "train")
         outfit = samples._draw_outfit(np.random.default_rng(seed))
