@@ -190,7 +190,6 @@ def run(
     from .image_files import check_image_path, read_image, write_image
     from .poses import load_pose
 
-    stages_path = out.with_name(f"{out.stem}_stages.png")
     check_image_path(out, "--out")
     images = {
         "agnostic_image": read_image(agnostic_image, "--agnostic-image"),
@@ -234,8 +233,8 @@ def run(
     if all_stages:
         stages = {name: stage[0] for name, stage in output.stages.items()}
         inputs = {name: images[name] for name in ("agnostic_image", "garment_image")}
-        write_image(stages_picture(**inputs, **poses, stages=stages), stages_path)
-        written.append(stages_path)
+        written.append(out.with_name(f"{out.stem}_stages.png"))
+        write_image(stages_picture(**inputs, **poses, stages=stages), written[-1])
     if not quiet:
         for name, seconds in output.seconds.items():
             width, height = output.stages[name][0].size
