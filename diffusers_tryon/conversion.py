@@ -101,10 +101,11 @@ def convert_reference_config(config: Mapping[str, Any]) -> dict[str, Any]:
     for name, field in _SIZES.items():
         converted[field] = _size(name, config[name])
     for name, field in _SIZES_PER_LEVEL.items():
+        read = attention_levels if name in ("attn_heads", "attn_dim_head") else [True] * num_levels
         values = _per_level(config, name, num_levels)
-        if name in ("attn_heads", "attn_dim_head"):
-            values = [value if has_attention else None for value, has_attention in zip(values, attention_levels)]
-        converted[field] = [value if value is None else _size(name, value) for value in values]
+        converted[field] = [
+            _size(name, value) if is_read else None for value, is_read in zip(values, read, strict=True)
+        ]
 
     if _per_level(config, "layer_cross_attns", num_levels) != attention_levels:
         raise ValueError(

@@ -297,7 +297,8 @@ def test_save_and_load(unet, tmp_path):
     whole = ReferenceParallelUNetModel.from_pretrained(tmp_path / "whole", variant="fp16")
     sharded = ReferenceParallelUNetModel.from_pretrained(tmp_path / "sharded")
     for loaded in (whole, sharded):
-        assert all(torch.equal(loaded.state_dict()[name], value) for name, value in unet.state_dict().items())
+        weights = loaded.state_dict()
+        assert all(torch.equal(weights[name], value) for name, value in unet.state_dict().items())
         assert relative_error(run(loaded, inputs), run(unet, inputs)) < 1e-6
 
 
