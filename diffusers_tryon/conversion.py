@@ -84,7 +84,7 @@ def convert_reference_config(config: Mapping[str, Any]) -> dict[str, Any]:
         ValueError: an option is missing, unknown, or has a value that the network does not carry; it is named.
     """
     known = {*_REQUIRED, *_FIXED, *_WITHOUT_EFFECT, "lowres_cond", "dim", "init_dim"}
-    unknown = sorted(set(config) - known)
+    unknown = sorted(str(name) for name in set(config) - known)
     if unknown:
         raise ValueError(f"`config` has options that the reference UNet does not have: {', '.join(unknown)}.")
     missing = [name for name in _REQUIRED if name not in config]
@@ -177,7 +177,8 @@ class _Source(NamedTuple):
         return piece.to(torch.float32, copy=True)
 
 
-# Ends of our parameter names -> those of fused tensors of the reference, with the part and the number of parts.
+# Pieces of our parameter names -> those of the reference's tensors that hold several of ours, with the part, the number
+# of parts and whether they are stacked. The first that matches is applied, before the renames.
 _FUSED = (
     (r"self_attention\.to_q\.", "self_attention.to_qkv.", 0, 3, False),
     (r"self_attention\.to_k\.", "self_attention.to_qkv.", 1, 3, False),
@@ -191,7 +192,7 @@ _FUSED = (
     (r"(null_vector|null_tokens)$", r"\1", 0, 1, True),
 )
 
-# Applied to our names in this order.
+# Our names -> the reference's, all applied in this order.
 _RENAMES = (
     # inputs and outputs
     (r"^conv_in\.", "init_conv."),
@@ -265,9 +266,9 @@ _RENAMES = (
 def _find_source(name: str) -> _Source:
     part, parts, stacked = 0, 1, False
     for pattern, replacement, *split in _FUSED:
-        renamed = re.sub(pattern, replacement, name)
-        if re.search(pattern, name):
-            name, (part, parts, stacked) = renamed, split
+        name, found = re.subn(pattern, replacement, name)
+        if found:
+            part, parts, stacked = split
             break
     for pattern, replacement in _RENAMES:
         name = re.sub(pattern, replacement, name)
@@ -337,7 +338,7 @@ def load_reference_checkpoint(
             `persist_to_file`.
         configs (`Sequence`, *optional*): one entry per UNet of a trainer's file, which holds no configuration: the
             reference's arguments, a JSON file of them, or the name of a preset (`reference-128`, `reference-256`).
-            A persisted file holds its own.
+            The weights' shapes confirm it, except the exact image size. A persisted file holds its own.
         ema (`bool`, defaults to `True`): whether to take the EMA weights of a trainer's file where it has them.
 
     Returns:

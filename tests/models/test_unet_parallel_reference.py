@@ -400,11 +400,28 @@ def test_layerwise_casting(unet):
     assert relative_error(run(model, make_inputs()), run(unet, make_inputs())) < 0.1
 
 
-def test_device_map(unet, tmp_path):
+def test_offload_to_disk(unet, tmp_path):
     unet.save_pretrained(tmp_path)
-    model = ReferenceParallelUNetModel.from_pretrained(tmp_path, device_map={"": "cpu"})
+    model = ReferenceParallelUNetModel.from_pretrained(
+        tmp_path, device_map="auto", max_memory={"cpu": 250_000}, offload_folder=tmp_path / "offload"
+    )
+    assert set(model.hf_device_map.values()) == {"cpu", "disk"}
+    inputs = make_inputs()
+    with torch.no_grad():
+        features = model.encode_garment(**without(inputs, "sample", "agnostic_image"))
+    cached = {**without(inputs, "garment_image"), "garment_features": features}
+    for output in (run(model, inputs), run(model, cached)):
+        assert relative_error(output, run(unet, inputs)) < 1e-6
+
+
+@pytest.mark.parametrize("offload_type", ["leaf_level", "block_level"])
+def test_group_offload(unet, offload_type):
+    model = copy.deepcopy(unet)
+    cpu = torch.device("cpu")
+    model.enable_group_offload(
+        onload_device=cpu, offload_device=cpu, offload_type=offload_type, num_blocks_per_group=1
+    )
     assert relative_error(run(model, make_inputs()), run(unet, make_inputs())) < 1e-6
-    assert set(ReferenceParallelUNetModel._no_split_modules) <= {type(module).__name__ for module in unet.modules()}
 
 
 def test_compiles_as_one_graph(shallow_unet):
