@@ -17,6 +17,7 @@ from diffusers.models.modeling_utils import ModelMixin
 from diffusers.utils import BaseOutput
 from diffusers.utils.accelerate_utils import apply_forward_hook
 from torch import nn
+from torch.utils._pytree import _register_namedtuple
 
 from diffusers_tryon.poses import NUM_KEYPOINTS
 
@@ -42,6 +43,10 @@ class GarmentFeatures(NamedTuple):
         return GarmentFeatures(
             tuple(feature * keep for feature in self.down), tuple(feature * keep for feature in self.up)
         )
+
+
+# Named tuples pass through `torch.export`; this also lets `torch.export.save` write programs that take or return them.
+_register_namedtuple(GarmentFeatures, serialized_type_name="diffusers_tryon.GarmentFeatures")
 
 
 @dataclass
@@ -405,6 +410,11 @@ class ParallelUNetModel(ModelMixin, ConfigMixin, AttentionMixin, PeftAdapterMixi
                     nn.init.zeros_(attention.to_out[0].bias)
         nn.init.zeros_(self.conv_out.weight)
         nn.init.zeros_(self.conv_out.bias)
+
+    def compile_repeated_blocks(self, *args, **kwargs) -> None:
+        """As in `ModelMixin`. Blocks differ in width and resolution: the paper's networks need 21 graphs or more."""
+        torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, 64)
+        super().compile_repeated_blocks(*args, **kwargs)
 
     @property
     def size_divisor(self) -> int:

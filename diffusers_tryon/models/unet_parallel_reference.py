@@ -531,6 +531,11 @@ class ReferenceParallelUNetModel(ModelMixin, ConfigMixin, AttentionMixin, PeftAd
         longer_side = sample_size if isinstance(sample_size, int) else max(sample_size)
         return max(1, round(longer_side // 2**level / TOKENS_PER_SIDE))
 
+    def compile_repeated_blocks(self, *args, **kwargs) -> None:
+        """As in `ModelMixin`. Blocks differ in width and resolution: more graphs than Dynamo's default limit of 8."""
+        torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, 64)
+        super().compile_repeated_blocks(*args, **kwargs)
+
     @property
     def size_divisor(self) -> int:
         """Height and width of the sample must be multiples of this."""

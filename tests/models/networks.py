@@ -46,6 +46,7 @@ PAPER_LEVELS = {
 
 def tiny_network(model_class: type = ParallelUNetModel, seed: int = 0, **overrides) -> torch.nn.Module:
     """A network whose every parameter is random: fresh ones start with zeroed branches, which would hide mistakes."""
+    torch.manual_seed(seed)
     model = model_class(**{**TINY[model_class], **overrides}).eval()
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
