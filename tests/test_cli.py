@@ -14,8 +14,9 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from tiny_cascade import tiny_cascade
 
-from diffusers_tryon import TryOnCascadePipeline, __version__, create_unet
+from diffusers_tryon import TryOnCascadePipeline, __version__
 from diffusers_tryon.cli import main
 from diffusers_tryon.schedules import SCHEDULERS, create_scheduler
 
@@ -53,24 +54,13 @@ def command(monkeypatch, capsys, tmp_path):
 
 @pytest.fixture(scope="module")
 def tiny_model(tmp_path_factory) -> Path:
-    """A pipeline folder with random weights, 32 -> 64 pixels, whose every input matters to the result."""
-    torch.manual_seed(0)
+    """A pipeline folder with random weights, 16 -> 32 pixels, whose every input matters to the result."""
     folder = tmp_path_factory.mktemp("models") / "tiny"
-    pipe = TryOnCascadePipeline(
-        base_unet=create_unet("tiny-base"),
-        base_scheduler=create_scheduler("dpmsolver++"),
-        image_noising_scheduler=create_scheduler("ddpm"),
-        sr_unet=create_unet("tiny-sr"),
-        sr_scheduler=create_scheduler("dpmsolver++"),
-    )
-    # New networks predict zero; weights off zero make every layer count.
-    for parameter in (*pipe.base_unet.parameters(), *pipe.sr_unet.parameters()):
-        parameter.data += 0.1 * torch.randn_like(parameter)
-    pipe.save_pretrained(folder)
+    tiny_cascade().save_pretrained(folder)
     return folder
 
 
-def run_arguments(pipeline: Path, **changes: str | Path | float | None) -> list[str]:
+def run_arguments(pipeline: str | Path, **changes: str | Path | float | None) -> list[str]:
     """Arguments of a short `run` on the sample; `garment_image=PATH` and the like replace or, with None, drop one."""
     values = {
         "model": pipeline,
@@ -160,9 +150,9 @@ def test_run_from_another_folder_as_a_program(tiny_model, tmp_path):
     )
     assert run.returncode == 0, run.stderr
     assert sorted(path.name for path in (tmp_path / "new").iterdir()) == ["tryon.png", "tryon_stages.png"]
-    assert Image.open(tmp_path / "new" / "tryon.png").size == (64, 64)
-    assert re.search(r"base +32 x 32 px +\d+\.\d s", run.stdout)
-    assert re.search(r"sr +64 x 64 px +\d+\.\d s", run.stdout)
+    assert Image.open(tmp_path / "new" / "tryon.png").size == (32, 32)
+    assert re.search(r"base +16 x 16 px +\d+\.\d s", run.stdout)
+    assert re.search(r"sr +32 x 32 px +\d+\.\d s", run.stdout)
     assert "2/2" in run.stderr  # the progress bars
 
 
@@ -185,6 +175,15 @@ def test_run_is_the_pipeline_with_the_same_seed(tiny_model, command):
     assert np.array_equal(Image.open("out.png"), expected)
 
 
+def test_run_takes_a_model_from_the_hub(tiny_model, command, fake_hub):
+    fake_hub.upload_folder("me/cascade", tiny_model)
+    assert command(*run_arguments(tiny_model, out="folder.png"))[0] == 0
+    status, out, err = command(*run_arguments("me/cascade", out="hub.png"))
+    assert status == 0, err
+    assert out.startswith("me/cascade: ")
+    assert Path("folder.png").read_bytes() == Path("hub.png").read_bytes()
+
+
 def test_the_same_seed_gives_the_same_picture_and_another_does_not(tiny_model, command):
     for out, seed in (("a.png", 1), ("b.png", 1), ("c.png", 2)):
         assert command(*run_arguments(tiny_model, out=out, seed=seed))[0] == 0
@@ -205,15 +204,15 @@ def test_options_change_the_picture(change, tiny_model, command):
 
 def test_last_stage_stops_after_the_base_stage(tiny_model, command):
     assert command(*run_arguments(tiny_model, last_stage="base"))[0] == 0
-    assert Image.open("out.png").size == (32, 32)
+    assert Image.open("out.png").size == (16, 16)
 
 
 def test_height_and_width_set_the_size_for_pictures_of_another_ratio(tiny_model, command):
     Image.open(SAMPLE / "agnostic.png").crop((0, 0, 128, 256)).save("tall.png")
     Image.open(SAMPLE / "garment.png").crop((64, 0, 192, 256)).save("tall_garment.png")
     tall = {"agnostic_image": "tall.png", "garment_image": "tall_garment.png"}
-    assert command(*run_arguments(tiny_model, **tall, height=64, width=32))[0] == 0
-    assert Image.open("out.png").size == (32, 64)
+    assert command(*run_arguments(tiny_model, **tall, height=32, width=16))[0] == 0
+    assert Image.open("out.png").size == (16, 32)
     status, _, err = command(*run_arguments(tiny_model, **tall))
     assert status == 1 and "`agnostic_image` of height 256 and width 128 would be distorted" in one_line(err)
 
@@ -233,11 +232,11 @@ def test_stages_picture_shows_inputs_and_stages(tiny_model, command):
     picture = np.asarray(Image.open("out_stages.png"))
     assert picture.shape[0] > 256 and picture.shape[1] > 4 * 256
     panels = [picture[24 : 24 + 256, 8 + index * 264 : 264 + index * 264] for index in range(4)]
-    # The inputs but for the skeletons drawn over them, and the result, each pixel 4 x 4 as large.
+    # The inputs but for the skeletons drawn over them, and the result, each pixel 8 x 8 as large.
     for panel, name in zip(panels, ("agnostic.png", "garment.png")):
         same = (panel == np.asarray(Image.open(SAMPLE / name).convert("RGB"))).all(axis=-1)
         assert 0.8 < same.mean() < 1
-    assert np.array_equal(panels[3][::4, ::4], np.asarray(Image.open("out.png")))
+    assert np.array_equal(panels[3][::8, ::8], np.asarray(Image.open("out.png")))
 
 
 # What people get wrong
@@ -322,6 +321,11 @@ def test_a_model_with_broken_weights_is_one_line(tiny_model, command, tmp_path):
     status, _, err = command(*run_arguments(tmp_path / "broken"))
     assert status == 1
     one_line(err)
+
+
+def test_a_model_that_the_hub_does_not_have_is_one_line(command, fake_hub):
+    status, _, err = command(*run_arguments("me/nothing"))
+    assert status == 1 and "me/nothing" in one_line(err)
 
 
 def test_a_scheduler_that_cannot_be_used_says_why(tiny_model, command, tmp_path):
