@@ -27,7 +27,8 @@ class TrainingConfig:
         max_grad_norm: gradients are clipped to this norm.
         prediction_type: what the network predicts.
         noise_schedule: "shifted_cosine" moves the cosine schedule to the network's size, relative to 64 pixels.
-        snr_gamma: gamma of the min-SNR weighting (arXiv 2303.09556).
+        loss_weighting: of each timestep's squared error: "min_snr" (arXiv 2303.09556) or equal weights.
+        snr_gamma: gamma of the min-SNR weighting.
         condition_dropout: probability that a sample loses all its conditions, for guidance.
         max_agnostic_noise_level, max_garment_noise_level, max_low_res_noise_level: noise augmentation levels are
             uniform in 0 to this, at most 999.
@@ -55,6 +56,7 @@ class TrainingConfig:
     max_grad_norm: float = 1.0
     prediction_type: Literal["epsilon", "v_prediction", "sample"] = "v_prediction"
     noise_schedule: Literal["cosine", "shifted_cosine"] = "cosine"
+    loss_weighting: Literal["none", "min_snr"] = "none"
     snr_gamma: float = 5.0
     condition_dropout: float = 0.1
     max_agnostic_noise_level: int = 999

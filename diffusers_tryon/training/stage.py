@@ -52,9 +52,11 @@ class TrainingStage:
             "ddpm", trained_betas=self.betas, prediction_type=config.prediction_type
         )
         self.augmentation_scheduler: DDPMScheduler = create_scheduler("ddpm")
-        self.weights = min_snr_weights(
-            self.noise_scheduler.alphas_cumprod, config.snr_gamma, config.prediction_type
-        ).to(device)
+        alphas_cumprod = self.noise_scheduler.alphas_cumprod.to(device)
+        if config.loss_weighting == "min_snr":
+            self.weights = min_snr_weights(alphas_cumprod, config.snr_gamma, config.prediction_type)
+        else:
+            self.weights = torch.ones_like(alphas_cumprod)
 
     def prepare(self, batch: dict[str, torch.Tensor]) -> tuple[dict[str, torch.Tensor], torch.Tensor | None]:
         """Images at the network's size, and the low-resolution condition of a super-resolution stage."""
