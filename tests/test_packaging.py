@@ -13,11 +13,13 @@ import venv
 import zipfile
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
 import diffusers_tryon
 from diffusers_tryon.checkpoints import DEFAULT_CHECKPOINT, shipped_checkpoint
+from diffusers_tryon.poses import load_pose
 
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -144,10 +146,21 @@ def test_the_shipped_checkpoint_is_found_and_an_unknown_one_refused():
         shipped_checkpoint("tryon-4k")
 
 
-def test_the_samples_are_complete():
-    for folder in (ROOT / "samples" / "rendered", ROOT / "samples" / "astronaut"):
-        names = {path.name for path in folder.iterdir()}
-        assert {"agnostic.png", "agnostic_mask.png", "garment.png", "person.png"} <= names
+@pytest.mark.parametrize(
+    "folder, poses",
+    [("rendered", ["person_pose.json", "garment_pose.json"]), ("astronaut", ["pose.json"])],
+)
+def test_the_samples_are_what_their_readme_says(folder, poses):
+    def pixels(name: str) -> np.ndarray:
+        return np.asarray(Image.open(ROOT / "samples" / folder / name))
+
+    mask = pixels("agnostic_mask.png")
+    assert set(np.unique(mask)) == {0, 255}
+    assert (pixels("agnostic.png")[mask == 255] == 128).all()
+    assert np.array_equal(pixels("agnostic.png")[mask == 0], pixels("person.png")[mask == 0])
+    assert pixels("garment.png").shape == (256, 256, 3) and (pixels("garment.png")[0] == 255).all()
+    for name in poses:
+        assert (load_pose(ROOT / "samples" / folder / name)[:, 2] > 0).sum() >= 12
 
 
 @pytest.mark.parametrize("document", ["README.md", "samples/README.md", "training/README.md"])
