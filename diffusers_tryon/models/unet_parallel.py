@@ -45,8 +45,9 @@ class GarmentFeatures(NamedTuple):
         )
 
 
-# Named tuples pass through `torch.export`; this also lets `torch.export.save` write programs that take or return them.
+# Programs from `torch.export` that take or return features can then be saved, and loaded without unsafe pickles.
 _register_namedtuple(GarmentFeatures, serialized_type_name="diffusers_tryon.GarmentFeatures")
+torch.serialization.add_safe_globals([GarmentFeatures])
 
 
 @dataclass
