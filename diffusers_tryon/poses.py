@@ -109,7 +109,11 @@ def load_pose(path: str | Path) -> np.ndarray:
         content = json.loads(Path(path).read_text())
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"The pose file {path} is not valid JSON: {error}") from error
-    if not isinstance(content, dict) or content.get("format") != "openpose_18" or content.get("normalized") is not True:
+    if (
+        not isinstance(content, dict)
+        or content.get("format") != "openpose_18"
+        or content.get("normalized") is not True
+    ):
         raise ValueError(
             f'The pose file {path} must hold {{"format": "openpose_18", "normalized": true, "keypoints": [...]}}.'
         )

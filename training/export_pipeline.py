@@ -3,6 +3,8 @@
 """Make a pipeline folder of one or two finished training runs.
 
     python training/export_pipeline.py --base runs/first-base --sr runs/first-sr --out my-cascade --dtype float16
+
+The folder is one for `TryOnCascadePipeline.from_pretrained`.
 """
 
 import json
