@@ -15,7 +15,10 @@ from typing import Any, NamedTuple
 import diffusers
 import torch
 from diffusers.schedulers.scheduling_utils import SchedulerMixin
+from diffusers.utils import logging
 
+
+logger = logging.get_logger(__name__)
 
 NUM_TRAIN_TIMESTEPS = 1000
 PREDICTION_TYPES = ("epsilon", "v_prediction", "sample")
@@ -48,8 +51,8 @@ _LINSPACE = {"timestep_spacing": "linspace"}
 _DPM_SOLVER = {**_THRESHOLD, **_CLIP_LAMBDA, "lower_order_final": True, "final_sigmas_type": "zero"}
 
 # Notes for choosing:
-# - ddim steps back by the whole number 1000 // steps: take a number of steps that divides 1000.
-# - pndm needs 9 more calls than steps, kdpm2*, heun and dpm-sde about twice as many calls as steps.
+# - ddim and pndm step back by the whole number 1000 // steps: take a number of steps that divides 1000.
+# - kdpm2, kdpm2-ancestral, heun and dpm-sde call the network about twice a step.
 # - dpm-sde draws its noise from torchsde, not from the generators of the pipeline (`noise_sampler_seed` fixes it).
 # - lcm and tcd are for distilled networks.
 SCHEDULERS = {
@@ -78,7 +81,7 @@ SCHEDULERS = {
     "kdpm2": SchedulerSetup("KDPM2DiscreteScheduler", _TRAILING),
     "kdpm2-ancestral": SchedulerSetup("KDPM2AncestralDiscreteScheduler", _TRAILING),
     "dpm-sde": SchedulerSetup("DPMSolverSDEScheduler", _TRAILING),
-    "pndm": SchedulerSetup("PNDMScheduler", {**_TRAILING, "set_alpha_to_one": True}),
+    "pndm": SchedulerSetup("PNDMScheduler", {**_TRAILING, "skip_prk_steps": True, "set_alpha_to_one": True}),
     "lcm": SchedulerSetup("LCMScheduler", _CLIP),
     "tcd": SchedulerSetup("TCDScheduler", _CLIP),
 }
@@ -237,6 +240,8 @@ def _reason_against_prediction_type(scheduler: SchedulerMixin) -> str | None:
         return "it has no formula for `prediction_type` 'sample'"
     if prediction_type == "epsilon" and scheduler.config.get("rescale_betas_zero_snr"):
         return "with `rescale_betas_zero_snr` its first step has no signal, from which 'epsilon' says nothing"
+    if "PNDMScheduler" in ancestors and prediction_type == "epsilon" and not scheduler.config.skip_prk_steps:
+        return "its Runge-Kutta steps divide 'epsilon' by almost no signal on this schedule; set `skip_prk_steps`"
     return None
 
 
@@ -260,4 +265,36 @@ def check_scheduler(scheduler: SchedulerMixin, prediction_type: str | None = Non
         raise ValueError(
             f"`{name}` is a {type(scheduler).__name__}, which cannot be used: {reason}. "
             f"These can: {', '.join(SCHEDULERS)} (see `diffusers_tryon.schedules`)."
+        )
+
+
+def check_steps(scheduler: SchedulerMixin, num_inference_steps: int, name: str = "scheduler") -> None:
+    """Check a scheduler after its `set_timesteps(num_inference_steps)`.
+
+    DDIM and PNDM step back by `1000 // num_inference_steps` whatever their timesteps are. At 256 steps that is 3 in place
+    of 3.9, and samples of a normal distribution end with 1.5 times its deviation: a warning is logged.
+
+    Raises:
+        ValueError: an ancestral scheduler's first step is so large that rounding makes a variance negative, and the
+            images NaN.
+    """
+    ancestors = {ancestor.__name__ for ancestor in type(scheduler).__mro__}
+    step = NUM_TRAIN_TIMESTEPS // num_inference_steps
+    is_uneven = NUM_TRAIN_TIMESTEPS / num_inference_steps > 1.05 * step
+    if is_uneven and ancestors & {"DDIMScheduler", "DDIMParallelScheduler", "PNDMScheduler"}:
+        logger.warning(
+            f"{type(scheduler).__name__} steps back by {step} of {NUM_TRAIN_TIMESTEPS} timesteps, which leaves noise after "
+            f"{num_inference_steps} steps. Take {NUM_TRAIN_TIMESTEPS // (step + 1)} or {NUM_TRAIN_TIMESTEPS // step}."
+        )
+    # NaN where the rounding is bad.
+    variances = []
+    if "EulerAncestralDiscreteScheduler" in ancestors:
+        before, after = scheduler.sigmas[:-1] ** 2, scheduler.sigmas[1:] ** 2
+        variances = after - ((after * (before - after) / before) ** 0.5) ** 2
+    elif "KDPM2AncestralDiscreteScheduler" in ancestors:
+        variances = scheduler.sigmas_interpol
+    if not all(variance >= 0 for variance in variances):
+        raise ValueError(
+            f"`{name}`, a {type(scheduler).__name__}, cannot take {num_inference_steps} steps: its first is too large for "
+            f"float32. Take another number, at best 20 or more."
         )

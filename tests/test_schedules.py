@@ -16,6 +16,7 @@ from diffusers_tryon.schedules import (
     PAPER_STEPS,
     SCHEDULERS,
     check_scheduler,
+    check_steps,
     cosine_betas,
     create_scheduler,
     log_snr,
@@ -155,6 +156,7 @@ def test_unknown_names_list_the_known_ones(make):
             "'continuous'",
         ),
         (lambda: diffusers.KDPM2DiscreteScheduler(prediction_type="sample"), "no formula"),
+        (lambda: diffusers.PNDMScheduler(prediction_type="epsilon"), "skip_prk_steps"),
     ],
 )
 def test_schedulers_that_cannot_work_are_refused_with_the_reason(make, reason):
@@ -170,3 +172,35 @@ def test_a_scheduler_set_to_another_prediction_type_is_refused():
 def test_the_stated_steps():
     assert PAPER_STEPS == {"base": 256, "sr": 128}
     assert DEFAULT_SCHEDULER in SCHEDULERS and DEFAULT_STEPS.keys() == PAPER_STEPS.keys()
+
+
+@pytest.mark.parametrize("name", ["euler-ancestral", "kdpm2-ancestral"])
+@pytest.mark.parametrize("image_size", [64, 128, 256])
+def test_numbers_of_steps_are_refused_exactly_where_the_samples_become_nan(name, image_size):
+    refused = []
+    scheduler = create_scheduler(name, trained_betas=shifted_cosine_betas(image_size))
+    for steps in (*range(1, 17), 20, 25, 50):
+        scheduler.set_timesteps(steps)
+        try:
+            check_steps(scheduler, steps)
+        except ValueError as error:
+            assert f"cannot take {steps} steps" in str(error)
+            refused.append(steps)
+        sample = torch.ones(1, 1, 2, 2) * scheduler.init_noise_sigma
+        for timestep in scheduler.timesteps:
+            scheduler.scale_model_input(sample, timestep)
+            sample = scheduler.step(torch.zeros_like(sample), timestep, sample).prev_sample
+        assert torch.isfinite(sample).all() == (steps not in refused)
+    assert max(refused, default=0) < 20
+
+
+@pytest.mark.parametrize(
+    "name, steps, is_warned",
+    [("ddim", 250, False), ("ddim", 30, False), ("ddim", 256, True), ("pndm", 128, True), ("dpmsolver++", 256, False)],
+)
+def test_uneven_steps_are_warned_of_where_they_harm(name, steps, is_warned, caplog):
+    scheduler = create_scheduler(name)
+    scheduler.set_timesteps(steps)
+    check_steps(scheduler, steps)
+    assert ("leaves noise after" in caplog.text) == is_warned
+    assert not is_warned or "Take 250 or 333." in caplog.text or "Take 125 or 142." in caplog.text

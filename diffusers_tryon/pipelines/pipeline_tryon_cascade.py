@@ -38,7 +38,7 @@ from diffusers_tryon.pipelines.lora import TryOnLoraLoaderMixin
 from diffusers_tryon.pipelines.noise_streams import NoiseStreams
 from diffusers_tryon.pipelines.pipeline_output import EncodedGarment, TryOnCascadePipelineOutput
 from diffusers_tryon.pipelines.stages import STAGES, CascadeStagesMixin
-from diffusers_tryon.schedules import DEFAULT_STEPS
+from diffusers_tryon.schedules import DEFAULT_STEPS, check_steps
 
 
 EXAMPLE_DOC_STRING = """
@@ -611,6 +611,7 @@ class TryOnCascadePipeline(DiffusionPipeline, CascadeStagesMixin, TryOnLoraLoade
         # 4. Run the stages
         for plan in plans:
             plan.scheduler.set_timesteps(plan.num_inference_steps, device=self._execution_device)
+            check_steps(plan.scheduler, plan.num_inference_steps, f"{plan.name}_scheduler")
             if hasattr(plan.scheduler, "set_begin_index"):
                 plan.scheduler.set_begin_index(0)
         self._num_timesteps = sum(len(plan.scheduler.timesteps) for plan in plans)

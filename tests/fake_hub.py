@@ -1,0 +1,230 @@
+# Copyright 2026 The diffusers-tryon authors.
+# SPDX-License-Identifier: Apache-2.0
+"""A small Hugging Face Hub on 127.0.0.1 for tests: create, upload, commit, list and download, with revisions.
+
+In a test use the fixture `fake_hub`, which also points huggingface_hub at it. For another process:
+`subprocess.run(..., env={**os.environ, **hub.environment(cache_folder)})`.
+"""
+
+import base64
+import hashlib
+import json
+import threading
+import urllib.parse
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import huggingface_hub
+import pytest
+
+
+USER = "me"
+TOKEN = "hf_fake"
+
+
+class FakeHub:
+    """The server, a context manager. Repositories are keyed by their path on the Hub: "me/model", "datasets/me/data"."""
+
+    def __init__(self):
+        # repository -> revision -> files, where "main" and every commit hash are revisions
+        self.repositories: dict[str, dict[str, dict[str, bytes]]] = {}
+        self.commits: dict[str, dict[str, str]] = {}
+        self.requests: list[str] = []
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
+        self._server.daemon_threads = True
+        self._server.hub = self
+        self.url = f"http://127.0.0.1:{self._server.server_port}"
+
+    def __enter__(self) -> "FakeHub":
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+        return self
+
+    def __exit__(self, *exception) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+    def connect(self, monkeypatch: pytest.MonkeyPatch, cache: Path) -> None:
+        """Point this process's huggingface_hub at the server and at an empty cache."""
+        constants = huggingface_hub.constants
+        monkeypatch.setattr(constants, "ENDPOINT", self.url)
+        monkeypatch.setattr(
+            constants, "HUGGINGFACE_CO_URL_TEMPLATE", self.url + "/{repo_id}/resolve/{revision}/{filename}"
+        )
+        monkeypatch.setattr(constants, "HF_HUB_CACHE", str(cache))
+        monkeypatch.setattr(huggingface_hub.hf_api.api, "endpoint", self.url)
+        monkeypatch.setenv("HF_TOKEN", TOKEN)
+        monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+
+    def environment(self, cache: Path) -> dict[str, str]:
+        """Environment variables that point another process at the server and at a cache."""
+        return {
+            "HF_ENDPOINT": self.url,
+            "HF_HOME": str(cache),
+            "HF_HUB_CACHE": str(cache),
+            "HF_TOKEN": TOKEN,
+            "HF_HUB_DISABLE_TELEMETRY": "1",
+            "NO_PROXY": "127.0.0.1",
+        }
+
+    def create(self, repository: str) -> None:
+        if repository not in self.repositories:
+            self.commits[repository] = {}
+            self.repositories[repository] = {}
+            self.commit(repository, {})
+
+    def commit(self, repository: str, files: dict[str, bytes]) -> str:
+        """Replace the files of the main branch; returns the commit's hash."""
+        number = len(self.commits[repository])
+        commit = hashlib.sha1(f"{repository}/{number}".encode()).hexdigest()
+        self.repositories[repository][commit] = self.repositories[repository]["main"] = files
+        self.commits[repository][commit] = self.commits[repository]["main"] = commit
+        return commit
+
+    def upload_folder(self, repository: str, folder: Path) -> str:
+        """Make a folder the content of a repository's main branch; returns the commit's hash."""
+        self.create(repository)
+        paths = [path for path in sorted(Path(folder).rglob("*")) if path.is_file()]
+        return self.commit(repository, {path.relative_to(folder).as_posix(): path.read_bytes() for path in paths})
+
+    def files(self, repository: str) -> dict[str, bytes]:
+        """The files on the main branch."""
+        return self.repositories[repository]["main"]
+
+    def downloaded(self) -> set[str]:
+        """Paths of the files that were downloaded since the start."""
+        marked = [
+            request.split("/resolve/", 1)[1]
+            for request in self.requests
+            if request.startswith("GET") and "/resolve/" in request
+        ]
+        return {path.split("/", 1)[1] for path in marked}
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def log_message(self, *arguments) -> None:
+        pass
+
+    @property
+    def hub(self) -> FakeHub:
+        return self.server.hub
+
+    def do_HEAD(self) -> None:
+        self.do_GET()
+
+    def do_GET(self) -> None:
+        parts = self._parts()
+        if parts[:2] == ["api", "whoami-v2"]:
+            self._send({"name": USER, "type": "user", "orgs": []})
+        elif parts[0] == "api":
+            self._send_listing(parts[1:])
+        elif "resolve" in parts:
+            self._send_file(parts)
+        else:
+            self._send({"error": self.path}, 404)
+
+    def do_POST(self) -> None:
+        body, parts = self._body(), self._parts()
+        if parts == ["api", "repos", "create"]:
+            self._create(json.loads(body))
+        elif parts == ["api", "validate-yaml"]:
+            self._send({"errors": [], "warnings": []})
+        elif "preupload" in parts:
+            files = [
+                {"path": file["path"], "uploadMode": "regular", "shouldIgnore": False}
+                for file in json.loads(body)["files"]
+            ]
+            self._send({"files": files})
+        elif "commit" in parts:
+            self._commit(parts, body)
+        else:
+            self._send({"error": self.path}, 404)
+
+    def _create(self, request: dict) -> None:
+        prefix = "" if request.get("type", "model") == "model" else f"{request['type']}s/"
+        repository = f"{prefix}{request.get('organization') or USER}/{request['name']}"
+        self.hub.create(repository)
+        self._send({"url": f"{self.hub.url}/{repository}", "id": repository, "name": repository})
+
+    def _commit(self, parts: list[str], body: bytes) -> None:
+        repository = _repository(parts[1:4])
+        files = dict(self.hub.files(repository))
+        for entry in map(json.loads, body.decode().splitlines()):
+            if entry["key"] == "file":
+                files[entry["value"]["path"]] = base64.b64decode(entry["value"]["content"])
+            elif entry["key"] == "deletedFile":
+                del files[entry["value"]["path"]]
+        commit = self.hub.commit(repository, files)
+        url = f"{self.hub.url}/{repository}/commit/{commit}"
+        self._send({"success": True, "commitOid": commit, "commitUrl": url})
+
+    def _send_listing(self, parts: list[str]) -> None:
+        repository = _repository(parts[:3])
+        revision = parts[4] if len(parts) > 4 and parts[3] in ("tree", "revision") else "main"
+        files = self._find(repository, revision)
+        if files is None:
+            return
+        if parts[3:4] == ["tree"]:
+            listing = [
+                {"type": "file", "path": path, "size": len(content), "oid": hashlib.sha1(content).hexdigest()}
+                for path, content in files.items()
+            ]
+            return self._send(listing)
+        siblings = [{"rfilename": path} for path in files]
+        name = repository.removeprefix("datasets/")
+        self._send(
+            {"_id": "1", "id": name, "sha": self.hub.commits[repository][revision], "tags": [], "siblings": siblings}
+        )
+
+    def _send_file(self, parts: list[str]) -> None:
+        at = parts.index("resolve")
+        repository, revision, path = "/".join(parts[:at]), parts[at + 1], "/".join(parts[at + 2 :])
+        files = self._find(repository, revision)
+        if files is None:
+            return
+        headers = {"X-Repo-Commit": self.hub.commits[repository][revision]}
+        if path not in files:
+            return self._send(b"", 404, {**headers, "X-Error-Code": "EntryNotFound"})
+        etag = hashlib.sha1(files[path]).hexdigest()
+        self._send(files[path], 200, {**headers, "ETag": f'"{etag}"', "Accept-Ranges": "bytes"})
+
+    def _find(self, repository: str, revision: str) -> dict[str, bytes] | None:
+        """The files at a revision; without them the error is sent."""
+        if repository not in self.hub.repositories:
+            return self._send({"error": "Repository not found"}, 404, {"X-Error-Code": "RepoNotFound"})
+        if revision not in self.hub.repositories[repository]:
+            return self._send({"error": "Revision not found"}, 404, {"X-Error-Code": "RevisionNotFound"})
+        return self.hub.repositories[repository][revision]
+
+    def _parts(self) -> list[str]:
+        path = urllib.parse.unquote(urllib.parse.urlparse(self.path).path)
+        self.hub.requests.append(f"{self.command} {path}")
+        return path.strip("/").split("/")
+
+    def _body(self) -> bytes:
+        if self.headers.get("Transfer-Encoding") != "chunked":
+            return self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        body = b""
+        while size := int(self.rfile.readline().strip(), 16):
+            body += self.rfile.read(size)
+            self.rfile.readline()
+        self.rfile.readline()
+        return body
+
+    def _send(self, content: bytes | dict | list, status: int = 200, headers: dict[str, str] | None = None) -> None:
+        is_bytes = isinstance(content, bytes)
+        content = content if is_bytes else json.dumps(content).encode()
+        self.send_response(status)
+        for name, value in (headers or {}).items():
+            self.send_header(name, value)
+        self.send_header("Content-Type", "application/octet-stream" if is_bytes else "application/json")
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(content)
+
+
+def _repository(parts: list[str]) -> str:
+    """["models", "me", "name"] -> "me/name", ["datasets", "me", "name"] -> "datasets/me/name"."""
+    return "/".join(parts[1:] if parts[0] == "models" else parts)
