@@ -41,7 +41,8 @@ class GarmentFeatures(NamedTuple):
         """Zero the rows in which `keep`, (B, 1), is 0."""
         keep = keep[:, :, None, None]
         return GarmentFeatures(
-            tuple(feature * keep for feature in self.down), tuple(feature * keep for feature in self.up)
+            tuple(feature * keep.to(feature.device) for feature in self.down),
+            tuple(feature * keep.to(feature.device) for feature in self.up),
         )
 
 
@@ -211,9 +212,13 @@ class ParallelUNetBlock(nn.Module):
         self,
         hidden_states: torch.Tensor,
         vector: torch.Tensor,
+        skip: torch.Tensor | None = None,
         pose_tokens: torch.Tensor | None = None,
         garment_feature: torch.Tensor | None = None,
     ) -> torch.Tensor:
+        # Joined in here because blocks may lie on different devices, and a block's inputs are moved to its own.
+        if skip is not None:
+            hidden_states = torch.cat([hidden_states, skip], dim=1)  # (B, C_in, h, w)
         hidden_states = self.residual_block(hidden_states, vector)  # (B, C, h, w)
         if self.has_attention:
             size = hidden_states.shape[-2:]
@@ -276,7 +281,7 @@ class ParallelUNetModel(ModelMixin, ConfigMixin, AttentionMixin, PeftAdapterMixi
     """
 
     _supports_gradient_checkpointing = True
-    _no_split_modules = ["ParallelUNetBlock"]
+    _no_split_modules = ["ParallelUNetBlock", "PoseEmbedding"]
     _repeated_blocks = ["ParallelUNetBlock"]
     _skip_layerwise_casting_patterns = ["norm", "conv_in", "conv_out", "embedding"]
     low_res_interpolation = "bilinear"
@@ -491,8 +496,7 @@ class ParallelUNetModel(ModelMixin, ConfigMixin, AttentionMixin, PeftAdapterMixi
                 hidden_states = self.garment_downsamplers[level](hidden_states)
         for index, blocks in enumerate(self.garment_up_blocks):
             for block in blocks:
-                hidden_states = torch.cat([hidden_states, skips.pop()], dim=1)  # (B, C + C_l, h, w)
-                hidden_states = self._run_block(block, hidden_states, vector)  # (B, C_l, h, w)
+                hidden_states = self._run_block(block, hidden_states, vector, skips.pop())  # (B, C_l, h, w)
                 if self.config.attention_levels[-1 - index]:
                     up_features.append(hidden_states)
             if index < len(self.garment_upsamplers):
@@ -578,15 +582,16 @@ class ParallelUNetModel(ModelMixin, ConfigMixin, AttentionMixin, PeftAdapterMixi
         for level, blocks in enumerate(self.down_blocks):
             for block in blocks:
                 garment_feature = down_features.pop(0) if block.has_attention else None
-                hidden_states = self._run_block(block, hidden_states, vector, pose_tokens, garment_feature)
+                hidden_states = self._run_block(block, hidden_states, vector, None, pose_tokens, garment_feature)
                 skips.append(hidden_states)  # (B, C_l, h, w)
             if level < len(self.downsamplers):
                 hidden_states = self.downsamplers[level](hidden_states)  # (B, C_l, h / 2, w / 2)
         for index, blocks in enumerate(self.up_blocks):
             for block in blocks:
                 garment_feature = up_features.pop(0) if block.has_attention else None
-                hidden_states = torch.cat([hidden_states, skips.pop()], dim=1)  # (B, C + C_l, h, w)
-                hidden_states = self._run_block(block, hidden_states, vector, pose_tokens, garment_feature)
+                hidden_states = self._run_block(
+                    block, hidden_states, vector, skips.pop(), pose_tokens, garment_feature
+                )  # (B, C_l, h, w)
             if index < len(self.upsamplers):
                 hidden_states = self.upsamplers[index](hidden_states)  # (B, C_l, 2h, 2w)
 

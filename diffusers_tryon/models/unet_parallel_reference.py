@@ -307,10 +307,14 @@ class ReferenceBlock(nn.Module):
         self,
         hidden_states: torch.Tensor,
         vector: torch.Tensor,
+        skip: torch.Tensor | None = None,
         context: torch.Tensor | None = None,
         garment_feature: torch.Tensor | None = None,
         keep_garment: torch.Tensor | None = None,
     ) -> torch.Tensor:
+        # Joined in here because blocks may lie on different devices, and a block's inputs are moved to its own.
+        if skip is not None:
+            hidden_states = torch.cat([hidden_states, skip], dim=1)  # (B, 2C, h, w)
         hidden_states = self.residual_block(hidden_states, vector)  # (B, C, h, w)
         if self.has_attention:
             hidden_states = self.norm_self(hidden_states, vector)
@@ -661,19 +665,21 @@ class ReferenceParallelUNetModel(ModelMixin, ConfigMixin, AttentionMixin, PeftAd
         for blocks, downsampler in zip(self.down_blocks, self.downsamplers, strict=True):
             for block in blocks:
                 garment_feature = down_features.pop(0) if block.has_attention else None
-                hidden_states = self._run_block(block, hidden_states, vector, context, garment_feature, keep[1])
+                hidden_states = self._run_block(block, hidden_states, vector, None, context, garment_feature, keep[1])
                 skips.append(hidden_states * 2**-0.5)  # (B, C_l, h, w)
             hidden_states = downsampler(hidden_states)  # (B, C_l+1, h / 2, w / 2); the same size behind the coarsest
         for index, blocks in enumerate(self.up_blocks):
             for block in blocks:
                 garment_feature = up_features.pop(0) if block.has_attention else None
-                hidden_states = torch.cat([hidden_states, skips.pop()], dim=1)  # (B, 2 C_l, h, w)
-                hidden_states = self._run_block(block, hidden_states, vector, context, garment_feature, keep[1])
+                hidden_states = self._run_block(
+                    block, hidden_states, vector, skips.pop(), context, garment_feature, keep[1]
+                )  # (B, C_l, h, w)
             if index < len(self.upsamplers):
                 hidden_states = self.upsamplers[index](hidden_states)  # (B, C_l-1, 2h, 2w)
 
         hidden_states = self._run_block(self.block_out, hidden_states, vector)  # (B, C_0, H, W)
         if self.config.low_res_conditioning:
+            low_res_image = low_res_image.to(hidden_states.device)
             hidden_states = torch.cat([hidden_states, low_res_image], dim=1)  # (B, C_0 + 3, H, W)
         output = self.conv_out(hidden_states)  # (B, 3, H, W)
         if not return_dict:
@@ -692,8 +698,7 @@ class ReferenceParallelUNetModel(ModelMixin, ConfigMixin, AttentionMixin, PeftAd
         skips = [feature * 2**-0.5 for feature in down_features]
         for index, blocks in enumerate(self.garment_up_blocks):
             for block in blocks:
-                hidden_states = torch.cat([hidden_states, skips.pop()], dim=1)  # (B, 2 C_l, h, w)
-                hidden_states = self._run_block(block, hidden_states, vector)  # (B, C_l, h, w)
+                hidden_states = self._run_block(block, hidden_states, vector, skips.pop())  # (B, C_l, h, w)
                 up_features.append(hidden_states)
             if index < len(self.garment_up_blocks) - 1:
                 hidden_states = self.garment_upsamplers[index](hidden_states)

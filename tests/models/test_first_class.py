@@ -11,7 +11,7 @@ from collections import Counter
 import accelerate
 import pytest
 import torch
-from accelerate.hooks import ModelHook, add_hook_to_module
+from accelerate.hooks import AlignDevicesHook, ModelHook, add_hook_to_module
 from diffusers.models.attention import AttentionModuleMixin
 from diffusers.training_utils import EMAModel
 from networks import network_inputs, split_garment, tiny_network
@@ -188,6 +188,23 @@ def test_weights_beyond_the_memory_limit_stay_on_disk(model_class, tmp_path):
     torch.testing.assert_close(run(loaded, inputs), run(model, inputs))
     torch.testing.assert_close(run_encoded(loaded, inputs), run(model, inputs))
     assert any(parameter.is_meta for parameter in loaded.parameters())
+
+
+def test_network_spread_over_devices_meets_only_inside_its_modules(model_class):
+    """Weights beyond the fine levels lie on another device: here the meta device, from which nothing can come back."""
+    model = tiny_network(model_class, low_res_conditioning=True)
+    inputs = network_inputs(model)
+    for name, module in model.named_modules():
+        is_near = "embedding" in name or "context" in name or "conv_in" in name or "down_blocks.0" in name
+        if not is_near and list(module.parameters(recurse=False)):
+            module.to("meta")
+    for name, module in model.named_modules():
+        no_split = type(module).__name__ in model_class._no_split_modules
+        if (no_split or name.count(".") < 2) and {parameter.device.type for parameter in module.parameters()} == {"meta"}:
+            add_hook_to_module(module, AlignDevicesHook(execution_device="meta"))
+    mask = torch.tensor([[True, False, True, True], [True] * 4])
+    output = run(model, {**inputs, "conditioning_mask": mask})
+    assert output.device.type == "meta" and output.shape == inputs["sample"].shape
 
 
 def test_sequential_offload_brings_every_weight_in_time(model_class):
