@@ -14,15 +14,16 @@ BASE_SIZE, SR_SIZE = 16, 32
 
 def random_unet(name: str, seed: int, **overrides) -> torch.nn.Module:
     """A preset's network without the zeros that fresh ones start with, which would hide mistakes."""
-    unet = create_unet(name, **overrides).eval()
-    generator = torch.Generator().manual_seed(seed)
-    with torch.no_grad():
-        for parameter in unet.parameters():
-            noise = torch.randn(parameter.shape, generator=generator)
-            if parameter.ndim > 1:
-                parameter.copy_(noise / parameter[0].numel() ** 0.5)
-            else:
-                parameter.add_(0.2 * noise)
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        unet = create_unet(name, **overrides).eval()
+        with torch.no_grad():
+            for parameter in unet.parameters():
+                noise = torch.randn(parameter.shape)
+                if parameter.ndim > 1:
+                    parameter.copy_(noise / parameter[0].numel() ** 0.5)
+                else:
+                    parameter.add_(0.2 * noise)
     return unet
 
 
