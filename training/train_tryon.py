@@ -42,6 +42,8 @@ def train(config: TrainingConfig) -> None:
 
     # Network, averaged weights, optimiser; from the newest checkpoint if there is one.
     unet = create_unet(config.preset, **config.unet_overrides).to(accelerator.device)
+    if config.initial_unet is not None:
+        unet.load_state_dict(type(unet).from_pretrained(config.initial_unet, dtype=torch.float32).state_dict())
     ema = EMAModel(unet.parameters(), decay=config.ema_decay, use_ema_warmup=True, power=0.75, foreach=True)
     optimizer = torch.optim.AdamW(
         unet.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=True

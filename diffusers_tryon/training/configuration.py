@@ -18,6 +18,7 @@ class TrainingConfig:
             checkpoint goes on from it.
         unet_overrides: fields of the preset's configuration to replace.
         validation_dataset: source of the rows on the sample sheets (its split "test"); the training rows if not given.
+        initial_unet: folder of a network's weights to start from, such as another run's `unet`; random if not given.
         low_res_size: the longer side in pixels of the pictures that a super-resolution stage enlarges.
         max_steps: optimiser steps.
         global_batch_size: images per optimiser step over all processes and accumulation steps.
@@ -45,6 +46,7 @@ class TrainingConfig:
     output_dir: str
     unet_overrides: dict[str, Any] = field(default_factory=dict)
     validation_dataset: str | None = None
+    initial_unet: str | None = None
     low_res_size: int = 64
     max_steps: int = 10_000
     global_batch_size: int = 16
