@@ -199,8 +199,8 @@ def test_network_spread_over_devices_meets_only_inside_its_modules(model_class):
         if not is_near and list(module.parameters(recurse=False)):
             module.to("meta")
     for name, module in model.named_modules():
-        no_split = type(module).__name__ in model_class._no_split_modules
-        if (no_split or name.count(".") < 2) and {parameter.device.type for parameter in module.parameters()} == {"meta"}:
+        devices = {parameter.device.type for parameter in module.parameters()}
+        if devices == {"meta"} and (type(module).__name__ in model_class._no_split_modules or name.count(".") < 2):
             add_hook_to_module(module, AlignDevicesHook(execution_device="meta"))
     mask = torch.tensor([[True, False, True, True], [True] * 4])
     output = run(model, {**inputs, "conditioning_mask": mask})
