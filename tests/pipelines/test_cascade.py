@@ -14,8 +14,8 @@ from diffusers_tryon.pipelines.noise_streams import NoiseStreams
 from diffusers_tryon.schedules import create_scheduler
 
 
-# Other batch sizes round differently, and random networks blow that up.
-BATCH_TOLERANCE = {"rtol": 0, "atol": 5e-3}
+# Other batch sizes round differently.
+BATCH_TOLERANCE = {"rtol": 0, "atol": 1e-4}
 NOISE_LEVELS = {"agnostic_noise_level": 100, "garment_noise_level": 200, "low_res_noise_level": 50}
 
 
@@ -23,7 +23,8 @@ NOISE_LEVELS = {"agnostic_noise_level": 100, "garment_noise_level": 200, "low_re
 def networks() -> TryOnCascadePipeline:
     pipe = tiny_cascade()
     for unet in (pipe.base_unet, pipe.sr_unet):
-        unet.conv_out.weight.data.mul_(0.1)
+        # Random networks blow rounding up from step to step; in float64 there is next to none.
+        unet.double().conv_out.weight.data.mul_(0.1)
     return pipe
 
 
@@ -176,7 +177,7 @@ def test_a_picture_can_stand_in_for_the_base_stage(pipe, calls):
     # The super-resolution network was trained on images that had the base stage's size.
     small = processor.preprocess(picture, BASE_SIZE, BASE_SIZE)
     expected = processor.upsample_low_res(small, SR_SIZE, SR_SIZE, "bilinear")
-    torch.testing.assert_close(calls[0][1]["low_res_image"][:1], expected)
+    torch.testing.assert_close(calls[0][1]["low_res_image"][:1].float(), expected)
 
 
 def test_every_stage_is_in_the_output_with_its_seconds(pipe):
@@ -395,7 +396,7 @@ def test_no_level_leaves_the_images_as_they_are(pipe, calls):
     inputs = cascade_inputs()
     pipe(**inputs)
     clean = pipe.image_processor.preprocess(inputs["agnostic_image"], SR_SIZE, SR_SIZE)
-    assert torch.equal(calls[-1][1]["agnostic_image"][:1], clean)
+    assert torch.equal(calls[-1][1]["agnostic_image"][:1].float(), clean)
 
 
 def test_timesteps_reach_the_networks_as_float32_tensors(pipe, calls):
@@ -509,7 +510,7 @@ def test_given_latents_are_the_start_noise(pipe, calls):
     latents = torch.randn(1, 3, BASE_SIZE, BASE_SIZE, generator=torch.Generator().manual_seed(0))
     sr_latents = torch.randn(1, 3, SR_SIZE, SR_SIZE, generator=torch.Generator().manual_seed(1))
     pipe(**cascade_inputs(), latents=latents, sr_latents=sr_latents, guidance_scale=1.0)
-    first = {stage: arguments["sample"] for stage, arguments in reversed(calls)}
+    first = {stage: arguments["sample"].float() for stage, arguments in reversed(calls)}
     assert torch.equal(first["base"], latents) and torch.equal(first["sr"], sr_latents)
 
 
