@@ -9,9 +9,10 @@ from diffusers.callbacks import PipelineCallback
 from PIL import Image
 from tiny_cascade import BASE_SIZE, SR_SIZE, cascade_inputs, generators, random_unet, tiny_cascade
 
-from diffusers_tryon import TryOnCascadePipeline
+from diffusers_tryon import ReferenceParallelUNetModel, TryOnCascadePipeline
+from diffusers_tryon.pipelines.guidance import rescale_guidance
 from diffusers_tryon.pipelines.noise_streams import NoiseStreams
-from diffusers_tryon.schedules import create_scheduler
+from diffusers_tryon.schedules import create_scheduler, reference_cosine_betas, reference_linear_betas
 
 
 # Other batch sizes round differently.
@@ -323,6 +324,55 @@ def test_encoding_ahead_equals_the_network_run_whole(pipe):
     torch.testing.assert_close(predicted, whole, rtol=1e-4, atol=1e-5)
 
 
+# The reference's networks
+
+
+def reference_unet(sample_size: int, seed: int, low_res_conditioning: bool) -> ReferenceParallelUNetModel:
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return ReferenceParallelUNetModel(
+            sample_size=sample_size,
+            block_out_channels=(8, 16),
+            layers_per_block=(1, 1),
+            attention_levels=(False, True),
+            num_attention_heads=(None, 2),
+            attention_head_dim=(None, 8),
+            context_dim=16,
+            conditioning_dim=16,
+            pose_num_layers=1,
+            pose_num_attention_heads=2,
+            pose_attention_head_dim=8,
+            pose_num_latents=4,
+            pose_num_pooled_latents=2,
+            low_res_conditioning=low_res_conditioning,
+        ).eval()
+
+
+def test_networks_of_the_reference_run_are_saved_and_batch_alike(tmp_path):
+    pipe = TryOnCascadePipeline(
+        base_unet=reference_unet(BASE_SIZE, 0, False).double(),
+        base_scheduler=create_scheduler("ddpm", trained_betas=reference_cosine_betas(), prediction_type="epsilon"),
+        image_noising_scheduler=create_scheduler("ddpm", trained_betas=reference_linear_betas()),
+        sr_unet=reference_unet(SR_SIZE, 1, True).double(),
+        sr_scheduler=create_scheduler("ddpm", trained_betas=reference_cosine_betas(), prediction_type="epsilon"),
+    )
+    pipe.set_progress_bar_config(disable=True)
+    inputs = {**cascade_inputs(batch=2), **NOISE_LEVELS, "guidance_scale": 3.0}
+    batch = pipe(**inputs).images
+    assert torch.isfinite(batch).all()
+    for number in range(2):
+        torch.testing.assert_close(pipe(**row(inputs, number)).images, batch[number : number + 1], **BATCH_TOLERANCE)
+    pipe.save_pretrained(tmp_path)
+    loaded = TryOnCascadePipeline.from_pretrained(tmp_path, dtype=torch.float64)
+    torch.testing.assert_close(loaded(**{**inputs, "generator": generators(2)}).images, batch)
+    assert isinstance(loaded.sr_unet, ReferenceParallelUNetModel)
+
+
+def test_the_networks_of_a_cascade_may_be_of_two_kinds(pipe):
+    pipe.sr_unet = reference_unet(SR_SIZE, 1, True)
+    assert pipe(**cascade_inputs()).images.shape == (1, 3, SR_SIZE, SR_SIZE)
+
+
 # Guidance
 
 
@@ -359,8 +409,6 @@ def test_guidance_is_on_in_its_interval_only(pipe, calls, interval, guided):
 
 
 def test_rescaled_guidance_has_the_deviation_of_the_conditional_prediction():
-    from diffusers_tryon.pipelines.guidance import rescale_guidance
-
     generator = torch.Generator().manual_seed(0)
     guided = 3 * torch.randn(2, 3, 8, 8, generator=generator) + 1
     conditional = torch.randn(2, 3, 8, 8, generator=generator)
