@@ -408,7 +408,7 @@ class ReferenceParallelUNetModel(ModelMixin, ConfigMixin, AttentionMixin, PeftAd
     """
 
     _supports_gradient_checkpointing = True
-    _no_split_modules = ["ReferenceBlock", "PoseEmbedding"]
+    _no_split_modules = ["ReferenceBlock", "PoseEmbedding", "LogSNREmbedding"]
     _repeated_blocks = ["ReferenceBlock"]
     _keep_in_fp32_modules = ["frequencies"]
     _skip_layerwise_casting_patterns = ["norm", "conv_in", "conv_out", "embedding"]

@@ -130,12 +130,11 @@ def test_layerwise_casting_stores_eight_bits_and_computes_in_more(model_class, c
     inputs = network_inputs(model)
     expected = run(model, inputs)
     model.to(compute_dtype).enable_layerwise_casting(torch.float8_e4m3fn, compute_dtype)
-    stored = Counter()
     for name, parameter in model.named_parameters():
-        stored[parameter.dtype] += parameter.numel()
-        kept = any(pattern in name for pattern in model_class._skip_layerwise_casting_patterns)
-        assert not kept or parameter.dtype == compute_dtype, name
-    assert stored[torch.float8_e4m3fn] > 0.5 * stored.total()
+        # The picture's way in and out, the norms and the small embeddings keep their precision.
+        kept = any(part in name for part in ("conv_in", "conv_out", "norm", "embedding"))
+        if kept or name.endswith(".weight"):
+            assert parameter.dtype == (compute_dtype if kept else torch.float8_e4m3fn), name
     got = run(model, cast(inputs, compute_dtype))
     assert got.dtype == compute_dtype
     # Eight bits keep three bits behind the leading one: every weight is off by up to 6 %.
@@ -180,14 +179,21 @@ def test_weights_beyond_the_memory_limit_stay_on_disk(model_class, tmp_path):
         tmp_path / "model", device_map="auto", max_memory={"cpu": limit}, offload_folder=tmp_path / "disk"
     )
     assert set(loaded.hf_device_map.values()) == {"cpu", "disk"}
-    kept_whole = {type(module).__name__ for module in loaded.modules()} & set(model_class._no_split_modules)
-    for name, module in loaded.named_modules():
-        if type(module).__name__ in kept_whole:
-            assert not any(place.startswith(f"{name}.") for place in loaded.hf_device_map), name
     assert any(parameter.is_meta for parameter in loaded.parameters())
     torch.testing.assert_close(run(loaded, inputs), run(model, inputs))
     torch.testing.assert_close(run_encoded(loaded, inputs), run(model, inputs))
     assert any(parameter.is_meta for parameter in loaded.parameters())
+
+
+def test_modules_that_must_lie_on_one_device_are_not_split(model_class):
+    """A module's inputs are moved to its device; its own parameters, beside its children's, are not."""
+    model = tiny_network(model_class)
+    whole = [name for name, module in model.named_modules() if type(module).__name__ in model_class._no_split_modules]
+    for name, module in model.named_modules():
+        own, all_of_it = list(module.parameters(recurse=False)), list(module.parameters())
+        if own and len(own) < len(all_of_it):
+            assert any(name == part or name.startswith(f"{part}.") for part in whole), name
+    assert {type(block).__name__ for block in blocks(model)} <= set(model_class._no_split_modules)
 
 
 def test_network_spread_over_devices_meets_only_inside_its_modules(model_class):
