@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The only place where images change their value range or their size.
 
-Inside the package images are float32 RGB in [-1, 1], (B, 3, H, W). Outside they are PIL images, uint8 in 0..255 or float
-in [0, 1]. Nothing is guessed from the values: whatever does not fit its type's range is refused.
+Inside the package images are float32 RGB in [-1, 1], (B, 3, H, W). Outside they are PIL images, uint8 in 0..255 or
+float in [0, 1]. Nothing is guessed from the values: whatever does not fit its type's range is refused.
 """
 
 import numpy as np
@@ -26,8 +26,8 @@ _UNSCALED_MODES = ("I", "I;16", "I;16B", "I;16L", "I;16N", "F")
 class TryOnImageProcessor:
     """Converts images to the range and size the networks work with, and back.
 
-    Resizing is bilinear with antialiasing everywhere, for PIL images, arrays and tensors alike, so that the same picture
-    gives the same pixels in whatever form it comes.
+    Resizing is bilinear with antialiasing everywhere, for PIL images, arrays and tensors alike, so that the same
+    picture gives the same pixels in whatever form it comes.
     """
 
     def preprocess(
@@ -36,8 +36,8 @@ class TryOnImageProcessor:
         """Convert images to (B, 3, height, width) float32 in [-1, 1].
 
         Args:
-            image (`ImageInput`): PIL images of any 8-bit mode; arrays (H, W, 3) or (B, H, W, 3) or tensors (3, H, W) or
-                (B, 3, H, W), uint8 in 0..255 or floating point in [0, 1]; or a list of any of these.
+            image (`ImageInput`): PIL images of any 8-bit mode; arrays (H, W, 3) or (B, H, W, 3) or tensors (3, H, W)
+                or (B, 3, H, W), uint8 in 0..255 or floating point in [0, 1]; or a list of any of these.
             height (`int`): Height to return.
             width (`int`): Width to return.
             name (`str`): What errors call the image.
@@ -58,9 +58,9 @@ class TryOnImageProcessor:
         some of the fill colour there.
 
         Args:
-            mask (`ImageInput`): PIL images; arrays or tensors (H, W) or (B, H, W), with or without one channel (last for
-                arrays, before H for tensors): bool, uint8 in 0..255 or floating point in [0, 1]; or a list of these.
-                From one half on a value counts as masked.
+            mask (`ImageInput`): PIL images; arrays or tensors (H, W) or (B, H, W), with or without one channel (last
+                for arrays, before H for tensors): bool, uint8 in 0..255 or floating point in [0, 1]; or a list of
+                these. From one half on a value counts as masked.
 
         Raises:
             ValueError: on another type, shape, value range, NaN, or an aspect ratio that resizing would distort.
@@ -187,7 +187,7 @@ def _flatten_pil(image: Image.Image, name: str, background: int) -> Image.Image:
     """An RGB image; transparent parts show the grey `background`."""
     if image.mode in _UNSCALED_MODES:
         raise ValueError(f"`{name}` is a PIL image of mode {image.mode!r}; convert it to 8 bits per channel first.")
-    if "A" not in image.mode and "a" not in image.mode and "transparency" not in image.info:
+    if not image.has_transparency_data:
         return image.convert("RGB")
     layered = image.convert("RGBA")
     return Image.alpha_composite(Image.new("RGBA", layered.size, (background,) * 3 + (255,)), layered).convert("RGB")

@@ -39,8 +39,9 @@ class SchedulerSetup(NamedTuple):
 
 
 # Pixels end in [-1, 1], so every solver that can clips its estimate of the image. With `sample_max_value` 1.0, dynamic
-# thresholding is that clip. A cosine schedule starts at a noise of 20291 times the image; the DPM solvers' coefficients
-# lose their digits there, so they start at a log ratio of -5.1, where nothing of the image is left either.
+# thresholding is that clip. A cosine schedule starts at a noise of 20291 times the image; the DPM solvers'
+# coefficients lose their digits there, so they start at a log ratio of -5.1, where nothing of the image is left
+# either.
 _CLIP = {"thresholding": False, "clip_sample": True, "clip_sample_range": 1.0}
 _THRESHOLD = {"thresholding": True, "sample_max_value": 1.0}
 _CLIP_LAMBDA = {"lambda_min_clipped": -5.1}
@@ -195,7 +196,7 @@ def create_scheduler(
 
 
 def swap_scheduler(scheduler: SchedulerMixin, name: str) -> SchedulerMixin:
-    """The scheduler called `name` with the noise schedule and the prediction type of `scheduler`, which stays as is."""
+    """The scheduler called `name` with the noise schedule and prediction type of `scheduler`, which stays as it is."""
     setup = _setup(name)
     swapped = getattr(diffusers, setup.class_name).from_config(scheduler.config, **setup.config)
     check_scheduler(swapped, scheduler.config.prediction_type)
@@ -271,8 +272,8 @@ def check_scheduler(scheduler: SchedulerMixin, prediction_type: str | None = Non
 def check_steps(scheduler: SchedulerMixin, num_inference_steps: int, name: str = "scheduler") -> None:
     """Check a scheduler after its `set_timesteps(num_inference_steps)`.
 
-    DDIM and PNDM step back by `1000 // num_inference_steps` whatever their timesteps are. At 256 steps that is 3 in place
-    of 3.9, and samples of a normal distribution end with 1.5 times its deviation: a warning is logged.
+    DDIM and PNDM step back by `1000 // num_inference_steps` whatever their timesteps are. At 256 steps that is 3 in
+    place of 3.9, and samples of a normal distribution end with 1.5 times its deviation: a warning is logged.
 
     Raises:
         ValueError: an ancestral scheduler's first step is so large that rounding makes a variance negative, and the
@@ -283,8 +284,9 @@ def check_steps(scheduler: SchedulerMixin, num_inference_steps: int, name: str =
     is_uneven = NUM_TRAIN_TIMESTEPS / num_inference_steps > 1.05 * step
     if is_uneven and ancestors & {"DDIMScheduler", "DDIMParallelScheduler", "PNDMScheduler"}:
         logger.warning(
-            f"{type(scheduler).__name__} steps back by {step} of {NUM_TRAIN_TIMESTEPS} timesteps, which leaves noise after "
-            f"{num_inference_steps} steps. Take {NUM_TRAIN_TIMESTEPS // (step + 1)} or {NUM_TRAIN_TIMESTEPS // step}."
+            f"{type(scheduler).__name__} steps back by {step} of {NUM_TRAIN_TIMESTEPS} timesteps, which leaves noise "
+            f"after {num_inference_steps} steps. Take {NUM_TRAIN_TIMESTEPS // (step + 1)} or "
+            f"{NUM_TRAIN_TIMESTEPS // step}."
         )
     # NaN where the rounding is bad.
     variances = []
@@ -295,6 +297,6 @@ def check_steps(scheduler: SchedulerMixin, num_inference_steps: int, name: str =
         variances = scheduler.sigmas_interpol
     if not all(variance >= 0 for variance in variances):
         raise ValueError(
-            f"`{name}`, a {type(scheduler).__name__}, cannot take {num_inference_steps} steps: its first is too large for "
-            f"float32. Take another number, at best 20 or more."
+            f"`{name}`, a {type(scheduler).__name__}, cannot take {num_inference_steps} steps: its first is too large "
+            f"for float32. Take another number, at best 20 or more."
         )

@@ -23,8 +23,8 @@ def predict(
         model_input (`torch.Tensor`): (B, 3, H, W), the noisy image as the scheduler scaled it.
         timestep (`torch.Tensor`): scalar.
         inputs ([`StageInputs`]): the B rows of conditions.
-        guidance_scale (`float`, *optional*): returns `null + guidance_scale * (conditional - null)`, where the null rows
-            have every condition dropped. They carry garment features of zeros, so the garment stream runs for the
+        guidance_scale (`float`, *optional*): returns `null + guidance_scale * (conditional - null)`, where the null
+            rows have every condition dropped. They carry garment features of zeros, so the garment stream runs for the
             conditional rows alone. `None` computes no null rows.
         guidance_rescale (`float`): see `rescale_guidance`.
 

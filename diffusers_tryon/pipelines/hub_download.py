@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Downloading a pipeline whose components are classes of this package.
 
-`DiffusionPipeline.download` refuses, for repositories on the Hub only, components of a library it does not know, before
-it looks whether their module is imported. It needs no more than this: the files of the components, in the wanted
-variant.
+`DiffusionPipeline.download` refuses, for repositories on the Hub only, components of a library it does not know,
+before it looks whether their module is imported. It needs no more than this: the files of the components, in the
+wanted variant.
 """
 
 import json
@@ -34,15 +34,15 @@ def download_components(
         component_names (`list[str]`): Components to download.
         config_name (`str`): The pipeline's index, "model_index.json".
         variant (`str`, *optional*): Weights to take where a component has them in this variant.
-        use_safetensors (`bool`, *optional*): Whether weights must (True) or must not (False) be safetensors. By default
-            they are, unless the repository has none.
+        use_safetensors (`bool`, *optional*): Whether weights must (True) or must not (False) be safetensors. By
+            default they are, unless the repository has none.
         revision, cache_dir, token, local_files_only, force_download: as in `huggingface_hub.snapshot_download`.
 
     Returns:
         `str`: The folder of the snapshot in the cache.
 
     Raises:
-        ValueError: no component has the variant.
+        ValueError: the repository is none of a pipeline, or no component has the variant.
     """
     options = {
         "cache_dir": cache_dir,
@@ -53,6 +53,8 @@ def download_components(
     folder = snapshot_download(repo_id, revision=revision, allow_patterns=[config_name], **options)
     # From here on the commit, so that a push in between cannot mix two versions.
     commit = Path(folder).name
+    if not (Path(folder) / config_name).is_file():
+        raise ValueError(f"The repository {repo_id} holds no pipeline: it has no {config_name}.")
     index = json.loads((Path(folder) / config_name).read_text())
     present = [name for name in component_names if isinstance(index.get(name), list) and index[name][0] is not None]
     # The listing that the first call left in the cache; without a connection it is all there is.

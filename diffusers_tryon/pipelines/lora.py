@@ -31,8 +31,8 @@ class TryOnLoraLoaderMixin(LoraBaseMixin):
         """Read an adapter file and check its keys.
 
         Args:
-            pretrained_model_name_or_path_or_dict (`str`, `os.PathLike` or `dict`): A folder, a repository on the Hub, or
-                the state dict itself.
+            pretrained_model_name_or_path_or_dict (`str`, `os.PathLike` or `dict`): A folder, a repository on the Hub,
+                or the state dict itself.
             **kwargs: `weight_name`, `subfolder`, `revision`, `cache_dir`, `token`, `local_files_only`,
                 `force_download` and `proxies`, as in `from_pretrained`.
 

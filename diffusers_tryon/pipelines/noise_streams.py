@@ -13,12 +13,12 @@ class NoiseStreams:
 
     One number is drawn from each generator of the caller, and each stream is seeded with a hash of that number and the
     stream's name. So the noise of one use does not depend on what else a call does: a call that starts at the
-    super-resolution stage, or that brings encoded garments, sees the same noise there as a whole run from generators in
-    the same state.
+    super-resolution stage, or that brings encoded garments, sees the same noise there as a whole run from generators
+    in the same state.
 
     Args:
-        generator (`torch.Generator` or `list[torch.Generator]`, *optional*): One for all images or one for each; torch's
-            global generator if not given.
+        generator (`torch.Generator` or `list[torch.Generator]`, *optional*): One for all images or one for each;
+            torch's global generator if not given.
     """
 
     def __init__(self, generator: torch.Generator | list[torch.Generator] | None = None):

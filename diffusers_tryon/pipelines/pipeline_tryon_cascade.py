@@ -69,8 +69,9 @@ class TryOnCascadePipeline(DiffusionPipeline, CascadeStagesMixin, TryOnLoraLoade
 
     Args:
         base_unet ([`ParallelUNetModel`] or [`ReferenceParallelUNetModel`]): network of the base stage.
-        base_scheduler ([`SchedulerMixin`]): scheduler of the base stage, any of `diffusers_tryon.schedules.SCHEDULERS`.
-        image_noising_scheduler ([`DDPMScheduler`]): schedule of the noise that may be added to the conditioning images.
+        base_scheduler ([`SchedulerMixin`]): scheduler of the base stage, any of those in
+            `diffusers_tryon.schedules.SCHEDULERS`.
+        image_noising_scheduler ([`DDPMScheduler`]): schedule of the noise that may be added to conditioning images.
         sr_unet ([`ParallelUNetModel`] or [`ReferenceParallelUNetModel`], *optional*): network of the super-resolution
             stage, with `low_res_conditioning`.
         sr_scheduler ([`SchedulerMixin`], *optional*): scheduler of the super-resolution stage, an object of its own.
@@ -254,7 +255,7 @@ class TryOnCascadePipeline(DiffusionPipeline, CascadeStagesMixin, TryOnLoraLoade
         agnostic_noise_level: int | None,
         garment_noise_level: int | None,
     ) -> StageInputs:
-        """Bring a stage's inputs to its size and the pipeline's device, with the rows they come with, not noised yet."""
+        """Bring a stage's inputs to its size and to the device, in as many rows as they have, without noise."""
         device, size = self._execution_device, (plan.height, plan.width)
         agnostic = self.image_processor.preprocess(agnostic_image, *size, "agnostic_image", AGNOSTIC_FILL).to(device)
         mask = garment = features = None
@@ -326,8 +327,8 @@ class TryOnCascadePipeline(DiffusionPipeline, CascadeStagesMixin, TryOnLoraLoade
         for name, unet in unets.items():
             if unet.config.garment_time_conditioning:
                 raise ValueError(
-                    f"The garment stream of `{name}_unet` sees the timestep (`garment_time_conditioning`), so its features "
-                    f"cannot be computed ahead: pass `garment_image` to the call."
+                    f"The garment stream of `{name}_unet` sees the timestep (`garment_time_conditioning`), so its "
+                    f"features cannot be computed ahead: pass `garment_image` to the call."
                 )
         device, sizes = self._execution_device, self.stage_sizes(names[-1], height, width)
         pose = None if garment_pose is None else pose_tensor(garment_pose, "garment_pose").to(device)
@@ -458,9 +459,9 @@ class TryOnCascadePipeline(DiffusionPipeline, CascadeStagesMixin, TryOnLoraLoade
         Try garments on.
 
         Images are PIL images, arrays (H, W, 3) or (B, H, W, 3) or tensors (3, H, W) or (B, 3, H, W), uint8 or floating
-        point in [0, 1], or lists of these; they are resized to each stage. Poses are tensors, arrays or lists of (18, 3)
-        or (B, 18, 3): x and y in [0, 1] of the image and visibility, OpenPose order. Each input has B entries, or one
-        for all.
+        point in [0, 1], or lists of these; they are resized to each stage. Poses are tensors, arrays or lists of
+        (18, 3) or (B, 18, 3): x and y in [0, 1] of the image and visibility, OpenPose order. Each input has B entries,
+        or one for all.
 
         Args:
             agnostic_image: the person with the clothes to be replaced painted over in grey (128). Transparent parts of
@@ -482,11 +483,11 @@ class TryOnCascadePipeline(DiffusionPipeline, CascadeStagesMixin, TryOnLoraLoade
             height, width (`int`, *optional*): size of the images of the last stage; earlier stages keep the ratio of
                 the networks' `sample_size`, which is the default.
             num_inference_steps, sr_num_inference_steps (`int`): denoising steps of each stage.
-            guidance_scale (`float`, defaults to 2.0): weight of classifier-free guidance, `null + scale * (conditional -
-                null)`; the paper uses 2. Up to 1 there is none, and no null rows are computed.
+            guidance_scale (`float`, defaults to 2.0): weight of classifier-free guidance, `null + scale *
+                (conditional - null)`; the paper uses 2. Up to 1 there is none, and no null rows are computed.
             sr_guidance_scale (`float`, *optional*): that of the super-resolution stage, `guidance_scale` if not given.
-            guidance_rescale (`float`, defaults to 0.0): share in [0, 1] of the rescaling against overexposure of "Common
-                Diffusion Noise Schedules and Sample Steps are Flawed" (arXiv 2305.08891, section 3.4).
+            guidance_rescale (`float`, defaults to 0.0): share in [0, 1] of the rescaling against overexposure of
+                "Common Diffusion Noise Schedules and Sample Steps are Flawed" (arXiv 2305.08891, section 3.4).
             guidance_start, guidance_stop (`float`): fractions of the steps between which guidance is on.
             sr_guidance_start, sr_guidance_stop (`float`, *optional*): those of the super-resolution stage; the base
                 stage's if not given.
@@ -513,8 +514,8 @@ class TryOnCascadePipeline(DiffusionPipeline, CascadeStagesMixin, TryOnLoraLoade
         Examples:
 
         Returns:
-            [`TryOnCascadePipelineOutput`] or `tuple`: the images, every stage's images and the seconds each stage took;
-            as a tuple only the images and the stages.
+            [`TryOnCascadePipelineOutput`] or `tuple`: the images, every stage's images and the seconds each stage
+            took; as a tuple only the images and the stages.
 
         Raises:
             ValueError: on any input that does not fit, naming the argument.

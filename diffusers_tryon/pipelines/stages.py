@@ -36,8 +36,8 @@ class CascadeStagesMixin:
         schedulers = [getattr(self, f"{name}_scheduler") for name in names]
         if len({id(scheduler) for scheduler in schedulers}) < len(names):
             raise ValueError(
-                f"{' and '.join(f'`{name}_scheduler`' for name in names)} are one object, but a scheduler keeps the state "
-                f"of its stage: make another with `{type(schedulers[0]).__name__}.from_config(...)`."
+                f"{' and '.join(f'`{name}_scheduler`' for name in names)} are one object, but a scheduler keeps the "
+                f"state of its stage: make another with `{type(schedulers[0]).__name__}.from_config(...)`."
             )
         return names
 
@@ -47,9 +47,8 @@ class CascadeStagesMixin:
             if value is None:
                 raise ValueError(f"The stage {name!r} is not loaded: the pipeline has no `{name}_{component}`.")
         check_scheduler(scheduler, name=f"{name}_scheduler")
-        is_first = name == STAGES[0]
-        if unet.config.low_res_conditioning == is_first:
-            kind = "the first stage" if unet.config.low_res_conditioning is False else "super-resolution"
+        if unet.config.low_res_conditioning != (name != STAGES[0]):
+            kind = "super-resolution" if unet.config.low_res_conditioning else "the first stage"
             raise ValueError(f"`{name}_unet` is a network for {kind} (its `low_res_conditioning` says so).")
 
     def stage_sizes(

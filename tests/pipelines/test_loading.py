@@ -33,8 +33,9 @@ def folder(cascade, tmp_path_factory) -> Path:
     return path
 
 
-def test_a_folder_gives_the_same_pipeline(cascade, folder):
+def test_a_folder_gives_the_same_pipeline(cascade, folder, caplog):
     loaded = TryOnCascadePipeline.from_pretrained(folder)
+    assert not caplog.records, "loading needs no warnings"
     assert torch.equal(images(loaded), images(cascade))
     assert loaded.sr_scheduler is not loaded.base_scheduler
     assert sorted(path.name for path in folder.iterdir()) == [
@@ -67,6 +68,13 @@ def test_the_cache_serves_when_the_hub_is_gone(cascade, folder, fake_hub, monkey
 def test_what_is_not_cached_cannot_be_loaded_offline(fake_hub):
     with pytest.raises(Exception, match="me/cascade|[Cc]ache"):
         TryOnCascadePipeline.from_pretrained("me/cascade", local_files_only=True)
+
+
+def test_a_repository_without_a_pipeline_is_named(cascade, fake_hub, tmp_path):
+    cascade.base_unet.save_pretrained(tmp_path / "unet")
+    fake_hub.upload_folder("me/unet", tmp_path / "unet")
+    with pytest.raises(ValueError, match="repository me/unet holds no pipeline: it has no model_index.json"):
+        TryOnCascadePipeline.from_pretrained("me/unet")
 
 
 def test_a_fresh_process_loads_from_the_hub(cascade, folder, fake_hub, tmp_path):
