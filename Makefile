@@ -36,7 +36,8 @@ install: $(VENV)/.installed
 
 demo: $(VENV)/.installed
 	$(BIN)/diffusers-tryon run \
-		--agnostic-image $(SAMPLE)/agnostic.png --person-pose $(SAMPLE)/person_pose.json \
+		--agnostic-image $(SAMPLE)/agnostic.png --agnostic-mask $(SAMPLE)/agnostic_mask.png \
+		--person-pose $(SAMPLE)/person_pose.json \
 		--garment-image $(SAMPLE)/garment.png --garment-pose $(SAMPLE)/garment_pose.json \
 		--seed 0 --out out/tryon.png --all-stages
 	@mv out/tryon_stages.png out/stages.png
