@@ -8,8 +8,10 @@ import datasets
 import numpy as np
 import torch
 from diffusers import DDPMScheduler
+from torch.utils.data import Dataset
 
 from diffusers_tryon.image_processor import TryOnImageProcessor
+from diffusers_tryon.poses import check_pose
 from diffusers_tryon.training.configuration import TrainingConfig
 from diffusers_tryon.training.randomness import TrainingDraw
 
@@ -18,29 +20,51 @@ IMAGE_COLUMNS = ("person_image", "agnostic_image", "garment_image")
 POSE_COLUMNS = ("person_pose", "garment_pose")
 
 
-def load_rows(source: str, split: str = "train") -> datasets.Dataset:
-    """Rows of a dataset in the package's schema, images as PIL.
+class TryOnRows(Dataset):
+    """Rows of a dataset in the package's schema: images as PIL, poses as (18, 3) float32 arrays.
+
+    Args:
+        source: folder of Parquet shards, or the id of a dataset on the Hub.
+        split: which of its splits.
 
     Raises:
-        ValueError: the dataset is empty or lacks a column.
+        ValueError: the dataset is empty or lacks a column; on access, the row cannot be read or its pose is not one.
     """
-    rows = datasets.load_dataset(source, split=split)
-    missing = [name for name in IMAGE_COLUMNS + POSE_COLUMNS if name not in rows.column_names]
-    if missing:
-        raise ValueError(f"The dataset {source} lacks the columns {', '.join(missing)}; it has {rows.column_names}.")
-    if len(rows) == 0:
-        raise ValueError(f"The dataset {source} has no rows.")
-    return rows.select_columns([*IMAGE_COLUMNS, *POSE_COLUMNS])
+
+    def __init__(self, source: str, split: str = "train"):
+        rows = datasets.load_dataset(source, split=split)
+        missing = [name for name in IMAGE_COLUMNS + POSE_COLUMNS if name not in rows.column_names]
+        if missing:
+            raise ValueError(
+                f"The dataset {source} lacks the columns {', '.join(missing)}; it has {', '.join(rows.column_names)}."
+            )
+        if len(rows) == 0:
+            raise ValueError(f"The dataset {source} has no rows.")
+        self.source = source
+        self.rows = rows.select_columns([*IMAGE_COLUMNS, *POSE_COLUMNS])
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        try:
+            row = self.rows[index]
+        except Exception as error:  # a broken image raises whatever its decoder stumbled on
+            raise ValueError(f"Row {index} of the dataset {self.source} cannot be read: {error}") from error
+        poses = {name: np.asarray(row[name], dtype=np.float32) for name in POSE_COLUMNS}
+        for name, pose in poses.items():
+            check_pose(pose, f"{name} of row {index} of {self.source}")
+        return row | poses
 
 
 def collate(rows: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
-    """Stack decoded rows: images (B, 3, H, W) uint8, poses (B, 18, 3) float32."""
+    """Stack rows: images (B, 3, H, W) uint8, poses (B, 18, 3) float32."""
     batch = {}
     for name in IMAGE_COLUMNS:
         images = np.stack([np.asarray(row[name].convert("RGB")) for row in rows])
         batch[name] = torch.from_numpy(images).permute(0, 3, 1, 2)
     for name in POSE_COLUMNS:
-        batch[name] = torch.from_numpy(np.stack([np.asarray(row[name], dtype=np.float32) for row in rows]))
+        batch[name] = torch.from_numpy(np.stack([row[name] for row in rows]))
     return batch
 
 

@@ -7,13 +7,17 @@ import subprocess
 import sys
 from pathlib import Path
 
+import datasets
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
 from diffusers_tryon import ParallelUNetModel, TryOnCascadePipeline
+from diffusers_tryon.data.schema import dataset_features
 from diffusers_tryon.rendering.writer import write_pairs
+from diffusers_tryon.training.batches import TryOnRows
+from diffusers_tryon.training.checkpoints import list_checkpoints
 
 
 ROOT = Path(__file__).parents[2]
@@ -115,13 +119,75 @@ def test_loss_falls_when_few_pairs_are_repeated(pool, tmp_path):
 
 
 def test_missing_columns_are_named_before_the_first_step(tmp_path):
-    from datasets import Dataset
-
     (tmp_path / "data").mkdir()
-    Dataset.from_dict({"person_pose": [[0.0]]}).to_parquet(tmp_path / "data" / "train-00000-of-00001.parquet")
+    datasets.Dataset.from_dict({"person_pose": [[0.0]]}).to_parquet(tmp_path / "data" / "train-00000-of-00001.parquet")
     result = run_script(
         "train_tryon.py",
         *("--preset", "tiny-base", "--dataset", str(tmp_path / "data"), "--output_dir", str(tmp_path / "run")),
     )
     assert result.returncode != 0
     assert "person_image, agnostic_image, garment_image, garment_pose" in result.stderr
+
+
+def broken_pool(tmp_path: Path, change) -> Path:
+    """A pool of four rows of which `change` spoils one."""
+    rows = datasets.Dataset.from_parquet(str(next(write_pairs(tmp_path / "good", 4, 64).glob("*.parquet"))))
+    spoiled = [dict(row) for row in rows.cast_column("person_image", datasets.Image(decode=False))]
+    change(spoiled[2])
+    features = dataset_features(("person_parse",))
+    (tmp_path / "bad").mkdir()
+    datasets.Dataset.from_list(spoiled, features=features).to_parquet(tmp_path / "bad" / "train-0.parquet")
+    return tmp_path / "bad"
+
+
+def test_a_truncated_image_is_named_with_its_row(tmp_path):
+    def truncate(row):
+        row["person_image"]["bytes"] = row["person_image"]["bytes"][:300]
+
+    rows = TryOnRows(str(broken_pool(tmp_path, truncate)))
+    assert rows[1]["person_image"].size == (64, 64)
+    with pytest.raises(ValueError, match="Row 2 of the dataset .* cannot be read"):
+        rows[2]
+
+
+def test_a_pose_in_pixels_is_named_with_its_row(tmp_path):
+    def in_pixels(row):
+        row["person_pose"] = (np.asarray(row["person_pose"]) * [64, 64, 1]).tolist()
+
+    rows = TryOnRows(str(broken_pool(tmp_path, in_pixels)))
+    with pytest.raises(ValueError, match="person_pose of row 2 .* must have x and y in \\[0, 1\\]"):
+        rows[2]
+
+
+def test_a_gradient_that_is_not_finite_stops_before_the_weights_change(pool, tmp_path):
+    train(pool, tmp_path, "tiny-base", 2, checkpoint_every=1)
+    good = (tmp_path / "unet" / "diffusion_pytorch_model.safetensors").read_bytes()
+    settings = {"dataset": pool, "output_dir": tmp_path, "preset": "tiny-base", "global_batch_size": 4}
+    settings |= {"max_steps": 6, "checkpoint_every": 1, "learning_rate": 1e30, "num_workers": 0}
+    result = run_script(
+        "train_tryon.py", *(text for name, value in settings.items() for text in (f"--{name}", str(value)))
+    )
+    assert result.returncode != 0
+    assert "The gradient is not finite at step" in result.stderr
+    assert (tmp_path / "unet" / "diffusion_pytorch_model.safetensors").read_bytes() == good
+    newest = list_checkpoints(tmp_path)[-1]
+    state = torch.load(newest / "state.pt", weights_only=True)
+    assert all(torch.isfinite(value).all() for value in state["optimizer"]["state"][0].values())
+
+
+@pytest.mark.slow
+def test_two_processes_equal_one(pool, tmp_path):
+    train(pool, tmp_path / "one", "tiny-base", 3, gradient_accumulation_steps=2)
+    settings = {"dataset": pool, "output_dir": tmp_path / "two", "preset": "tiny-base", "global_batch_size": 4}
+    settings |= {"max_steps": 3, "lr_schedule": "constant", "warmup_steps": 1, "num_workers": 0, "log_every": 1}
+    launch = ["-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2", "--main_process_port", "29517"]
+    arguments = [text for name, value in settings.items() for text in (f"--{name}", str(value))]
+    result = subprocess.run(
+        [sys.executable, *launch, str(ROOT / "training" / "train_tryon.py"), *arguments],
+        capture_output=True,
+        text=True,
+    )
+    assert result.returncode == 0, result.stderr
+    one, two = weights(tmp_path / "one"), weights(tmp_path / "two")
+    for name in one:
+        torch.testing.assert_close(one[name], two[name], rtol=0, atol=1e-5, msg=name)
