@@ -87,6 +87,7 @@ def test_runs_become_a_cascade_that_makes_a_picture(pool, tmp_path):
         ),
     )
     assert result.returncode == 0, result.stderr
+    assert str(tmp_path) not in (tmp_path / "cascade" / "base_unet" / "config.json").read_text()
     pipeline = TryOnCascadePipeline.from_pretrained(tmp_path / "cascade")
     assert pipeline.base_scheduler.config.beta_schedule == "squaredcos_cap_v2"
     # Shifting 64 pixels relative to 64 pixels changes nothing but where the last betas are capped.
