@@ -168,7 +168,13 @@ def run(
         ),
     ] = None,
     seed: Annotated[
-        int, typer.Option(help="The same seed gives the same picture on the same machine.", rich_help_panel=_SAMPLING)
+        int,
+        typer.Option(
+            help="The same seed gives the same picture on the same machine.",
+            min=0,
+            max=2**63 - 1,
+            rich_help_panel=_SAMPLING,
+        ),
     ] = 0,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing.", rich_help_panel=_OUTPUT)] = False,
 ) -> None:
@@ -281,7 +287,9 @@ def convert(
     from .conversion import convert_checkpoint
 
     folder = convert_checkpoint(checkpoint, out, configs=config or None, ema=ema, prediction_type=prediction)
-    typer.echo(f"wrote {folder}; try it with: diffusers-tryon run --model {folder}")
+    typer.echo(
+        f"wrote {folder}; `diffusers-tryon run --model {folder} ...` takes it, with pictures of its ratio or --height and --width"
+    )
 
 
 @app.command(no_args_is_help=True)

@@ -63,13 +63,17 @@ class TryOnImageProcessor:
                 these. From one half on a value counts as masked.
 
         Raises:
-            ValueError: on another type, shape, value range, NaN, or an aspect ratio that resizing would distort.
+            ValueError: on another type, shape, value range, NaN, an aspect ratio that resizing would distort, or a mask
+                that marks nothing.
         """
         masks = [
             self._resize_unit((_unit_mask(item, name) >= 0.5).float(), height, width, name)
             for item in _items(mask, name)
         ]
-        return torch.cat(masks) > 1e-6
+        resized = torch.cat(masks) > 1e-6
+        if not resized.flatten(1).any(dim=1).all():
+            raise ValueError(f"`{name}` marks no pixel that may change: a mask is white (or True) there.")
+        return resized
 
     def postprocess(
         self, images: torch.Tensor, output_type: str = "pil"

@@ -56,6 +56,8 @@ _DPM_SOLVER = {**_THRESHOLD, **_CLIP_LAMBDA, "lower_order_final": True, "final_s
 # - kdpm2, kdpm2-ancestral, heun and dpm-sde call the network about twice a step.
 # - dpm-sde draws its noise from torchsde, not from the generators of the pipeline (`noise_sampler_seed` fixes it).
 # - lcm and tcd are for distilled networks.
+# - heun's first step, evenly in time, goes from a sigma of 20291 to one below 100, which overshoots at fewer than 100
+#   steps; exponential sigmas (every step by the same factor) mend that.
 SCHEDULERS = {
     "ddpm": SchedulerSetup("DDPMScheduler", {**_CLIP, **_TRAILING}),
     "ddpm-parallel": SchedulerSetup("DDPMParallelScheduler", {**_CLIP, **_TRAILING}),
@@ -78,7 +80,10 @@ SCHEDULERS = {
     "euler": SchedulerSetup("EulerDiscreteScheduler", _TRAILING),
     "euler-ancestral": SchedulerSetup("EulerAncestralDiscreteScheduler", _TRAILING),
     "lms": SchedulerSetup("LMSDiscreteScheduler", _TRAILING),
-    "heun": SchedulerSetup("HeunDiscreteScheduler", {"clip_sample": True, "clip_sample_range": 1.0, **_TRAILING}),
+    "heun": SchedulerSetup(
+        "HeunDiscreteScheduler",
+        {"clip_sample": True, "clip_sample_range": 1.0, "use_exponential_sigmas": True, **_TRAILING},
+    ),
     "kdpm2": SchedulerSetup("KDPM2DiscreteScheduler", _TRAILING),
     "kdpm2-ancestral": SchedulerSetup("KDPM2AncestralDiscreteScheduler", _TRAILING),
     "dpm-sde": SchedulerSetup("DPMSolverSDEScheduler", _TRAILING),
@@ -263,9 +268,15 @@ def check_scheduler(scheduler: SchedulerMixin, prediction_type: str | None = Non
             f"its `prediction_type` is {scheduler.config.prediction_type!r}, and the network's {prediction_type!r}"
         )
     if reason is not None:
+        predicts_sample = "sample" in (prediction_type, scheduler.config.get("prediction_type"))
+        usable = [
+            usable_name
+            for usable_name, setup in SCHEDULERS.items()
+            if not (predicts_sample and setup.class_name in _NO_SAMPLE_PREDICTION)
+        ]
         raise ValueError(
             f"`{name}` is a {type(scheduler).__name__}, which cannot be used: {reason}. "
-            f"These can: {', '.join(SCHEDULERS)} (see `diffusers_tryon.schedules`)."
+            f"These can: {', '.join(usable)} (see `diffusers_tryon.schedules`)."
         )
 
 

@@ -138,10 +138,17 @@ def load_newest_checkpoint(run_dir: Path, unet: ModelMixin, ema: EMAModel, optim
     checkpoints = list_checkpoints(run_dir)
     if not checkpoints:
         return 0
-    state = torch.load(checkpoints[-1] / "state.pt", map_location="cpu", weights_only=True)
-    unet.load_state_dict(state["unet"])
-    ema.load_state_dict(state["ema"])
-    optimizer.load_state_dict(state["optimizer"])
+    path = checkpoints[-1] / "state.pt"
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        unet.load_state_dict(state["unet"])
+        ema.load_state_dict(state["ema"])
+        optimizer.load_state_dict(state["optimizer"])
+    except Exception as error:  # a truncated or foreign file can raise anything
+        raise ValueError(
+            f"`output_dir` has a checkpoint that this run cannot resume from: {path} is broken or of another network. "
+            f"Remove its folder to go on from the one before it, or take another `output_dir`."
+        ) from error
     return state["step"]
 
 

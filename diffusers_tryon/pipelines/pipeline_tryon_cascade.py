@@ -405,6 +405,8 @@ class TryOnCascadePipeline(DiffusionPipeline, CascadeStagesMixin, TryOnLoraLoade
                     changed = on_step_end(
                         self, first_step + i, timestep, {name: tensors[name] for name in callback_tensors}
                     )
+                    if not isinstance(changed, dict):
+                        raise ValueError(f"`callback_on_step_end` must return a dict of tensors, got {changed!r}.")
                     latents = changed.pop("latents", latents)
                     inputs = inputs._replace(**{name: changed[name] for name in callback_tensors if name in changed})
                 if i == len(timesteps) - 1 or (i + 1 > num_warmup_steps and (i + 1) % scheduler.order == 0):

@@ -11,9 +11,10 @@ import datasets
 import numpy as np
 import pytest
 import torch
+from diffusers.training_utils import EMAModel
 from PIL import Image
 
-from diffusers_tryon import ParallelUNetModel, TryOnCascadePipeline
+from diffusers_tryon import ParallelUNetModel, TryOnCascadePipeline, create_unet
 from diffusers_tryon.data.schema import dataset_features
 from diffusers_tryon.rendering.writer import write_pairs
 from diffusers_tryon.training.batches import TryOnRows
@@ -192,3 +193,22 @@ def test_two_processes_equal_one(pool, tmp_path):
     one, two = weights(tmp_path / "one"), weights(tmp_path / "two")
     for name in one:
         torch.testing.assert_close(one[name], two[name], rtol=0, atol=1e-5, msg=name)
+
+
+@pytest.mark.parametrize("damage", ["truncated", "of another network"])
+def test_a_checkpoint_that_cannot_be_resumed_is_named(tmp_path, damage):
+    folder = tmp_path / "checkpoints" / "step-00000004"
+    folder.mkdir(parents=True)
+    unet = create_unet("tiny-sr" if damage == "of another network" else "tiny-base")
+    ema, optimizer = EMAModel(unet.parameters()), torch.optim.AdamW(unet.parameters())
+    state = {"unet": unet.state_dict(), "ema": ema.state_dict(), "optimizer": optimizer.state_dict(), "step": 4}
+    torch.save(state, folder / "state.pt")
+    if damage == "truncated":
+        content = (folder / "state.pt").read_bytes()
+        (folder / "state.pt").write_bytes(content[: len(content) // 2])
+    result = run_script(
+        "train_tryon.py", "--preset", "tiny-base", "--dataset", "unused", "--output_dir", str(tmp_path)
+    )
+    assert result.returncode != 0
+    assert "ValueError: `output_dir` has a checkpoint that this run cannot resume from" in result.stderr
+    assert "step-00000004" in result.stderr
