@@ -210,3 +210,11 @@ def test_low_resolution_path_keeps_range_and_mean(processor, mode):
     torch.testing.assert_close(up.mean((2, 3)), image.mean((2, 3)), rtol=0, atol=0.02)
     flat = torch.full((1, 3, 32, 24), -0.37)
     torch.testing.assert_close(processor.upsample_low_res(processor.downsample(flat, 16, 12), 32, 24, mode), flat)
+
+
+def test_a_mask_that_marks_nothing_is_refused(processor):
+    masks = np.zeros((2, 16, 16), dtype=np.uint8)
+    masks[0, 4:8] = 255
+    with pytest.raises(ValueError, match="`agnostic_mask` marks no pixel"):
+        processor.preprocess_mask(masks, 8, 8)
+    assert processor.preprocess_mask(masks[:1], 8, 8).any()

@@ -204,3 +204,25 @@ def test_uneven_steps_are_warned_of_where_they_harm(name, steps, is_warned, capl
     check_steps(scheduler, steps)
     assert ("leaves noise after" in caplog.text) == is_warned
     assert not is_warned or "Take 250 or 333." in caplog.text or "Take 125 or 142." in caplog.text
+
+
+@pytest.mark.parametrize("steps", [10, 20, 30])
+def test_heun_by_name_takes_no_giant_first_step(steps):
+    # Evenly in time its first step is a factor of hundreds, behind which images were wrong.
+    scheduler = create_scheduler("heun", prediction_type="sample")
+    scheduler.set_timesteps(steps)
+    sigmas = scheduler.sigmas[scheduler.sigmas > 0].unique().flip(0)
+    torch.testing.assert_close(
+        sigmas[:-1] / sigmas[1:], (sigmas[0] / sigmas[1]).expand(len(sigmas) - 1), rtol=1e-2, atol=0
+    )
+
+
+def test_a_refusal_lists_only_what_would_be_taken():
+    scheduler = create_scheduler("dpmsolver++", prediction_type="sample")
+    with pytest.raises(ValueError) as refusal:
+        swap_scheduler(scheduler, "euler-ancestral")
+    usable = str(refusal.value).split("These can: ")[1].split(" (")[0].split(", ")
+    assert "heun" in usable and "euler" in usable
+    assert not {"euler-ancestral", "kdpm2", "kdpm2-ancestral", "dpm-sde", "pndm"} & set(usable)
+    for name in usable:
+        swap_scheduler(scheduler, name)

@@ -35,6 +35,13 @@ class StagePlan(NamedTuple):
     def check(self, argument_prefix: str, num_rows: int) -> None:
         """Raise a `ValueError` naming the argument whose value is out of its range."""
         check_count(self.num_inference_steps, f"{argument_prefix}num_inference_steps", NUM_TRAIN_TIMESTEPS)
+        # LCM and TCD choose among the steps that their network was distilled for.
+        distilled_steps = self.scheduler.config.get("original_inference_steps", NUM_TRAIN_TIMESTEPS)
+        if self.num_inference_steps > distilled_steps:
+            raise ValueError(
+                f"`{argument_prefix}num_inference_steps` must be at most {distilled_steps}, the scheduler's "
+                f"`original_inference_steps`, got {self.num_inference_steps}."
+            )
         if self.guidance_scale is not None:
             check_number(self.guidance_scale, f"{argument_prefix}guidance_scale", 0)
         check_number(self.guidance_start, f"{argument_prefix}guidance_start", 0, 1)

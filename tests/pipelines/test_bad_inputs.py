@@ -205,3 +205,16 @@ def test_bad_garments_are_refused_when_they_are_encoded(pipe, changes, message):
 )
 def test_near_misses_that_are_fine(pipe, changes):
     assert torch.isfinite(pipe(**{**cascade_inputs(), **changes}).images).all()
+
+
+def test_a_callback_without_a_result_is_refused():
+    with pytest.raises(ValueError, match="`callback_on_step_end` must return a dict of tensors, got None"):
+        tiny_cascade()(**cascade_inputs(), callback_on_step_end=lambda *arguments: None)
+
+
+@pytest.mark.parametrize("name", ["lcm", "tcd"])
+def test_more_steps_than_a_distilled_scheduler_has_are_refused(name):
+    pipe = tiny_cascade()
+    pipe.base_scheduler = create_scheduler(name, prediction_type=pipe.base_scheduler.config.prediction_type)
+    with pytest.raises(ValueError, match="`num_inference_steps` must be at most 50, .* got 51"):
+        pipe(**{**cascade_inputs(), "num_inference_steps": 51})
