@@ -24,7 +24,7 @@ from diffusers.training_utils import EMAModel
 from torch.utils.data import DataLoader
 
 from diffusers_tryon import create_unet
-from diffusers_tryon.training.batches import TryOnRows, collate, micro_batch_size
+from diffusers_tryon.training.batches import TryOnRows, collate
 from diffusers_tryon.training.checkpoints import list_checkpoints, save_checkpoint
 from diffusers_tryon.training.configuration import TrainingConfig, parse_config
 from diffusers_tryon.training.randomness import StepSampler, local_indices
@@ -36,7 +36,7 @@ NUM_SAMPLE_ROWS = 8
 
 def train(config: TrainingConfig) -> None:
     accelerator = Accelerator(mixed_precision=config.mixed_precision)
-    micro_batch_size(config, accelerator.num_processes)
+    indices_of_micro_batches = local_indices(config, accelerator.process_index, accelerator.num_processes)
     run_dir = Path(config.output_dir)
     set_seed(config.seed)
 
@@ -59,7 +59,6 @@ def train(config: TrainingConfig) -> None:
     sample_batch = collate([sample_rows[index] for index in range(min(NUM_SAMPLE_ROWS, len(sample_rows)))])
     sampler = StepSampler(len(rows), config, start_step, accelerator.process_index, accelerator.num_processes)
     batches = iter(DataLoader(rows, batch_sampler=sampler, collate_fn=collate, num_workers=config.num_workers))
-    indices_of_micro_batches = local_indices(config, accelerator.process_index, accelerator.num_processes)
 
     def write_checkpoint(folder: Path) -> None:
         state = {

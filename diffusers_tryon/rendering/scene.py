@@ -96,11 +96,11 @@ def draw_background(rng: np.random.Generator) -> Background:
     return Background(gradient)
 
 
-def draw_setting(rng: np.random.Generator, background: Background | None = None) -> Setting:
-    """Draw light, wrinkles and, unless given, a background."""
+def draw_setting(rng: np.random.Generator) -> Setting:
+    """Draw light, wrinkles and a background."""
     key_light = normalize(np.array([rng.uniform(-0.7, 0.7), -1.0, rng.uniform(0.3, 0.9)]))
     wrinkles = rng.standard_normal((len(_WRINKLE_STRENGTHS), 16, 16))
-    return Setting(key_light, background or draw_background(rng), wrinkles)
+    return Setting(key_light, draw_background(rng), wrinkles)
 
 
 @dataclass(frozen=True)

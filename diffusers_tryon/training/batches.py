@@ -12,7 +12,6 @@ from torch.utils.data import Dataset
 
 from diffusers_tryon.image_processor import TryOnImageProcessor
 from diffusers_tryon.poses import check_pose
-from diffusers_tryon.training.configuration import TrainingConfig
 from diffusers_tryon.training.randomness import TrainingDraw
 
 
@@ -114,18 +113,3 @@ def network_inputs(
         inputs["low_res_image"] = noising_scheduler.add_noise(low_res_image, draw.low_res_noise, draw.low_res_levels)
         inputs["low_res_noise_level"] = draw.low_res_levels
     return inputs
-
-
-def micro_batch_size(config: TrainingConfig, world_size: int) -> int:
-    """Images per process and micro-batch.
-
-    Raises:
-        ValueError: the global batch does not divide.
-    """
-    parts = config.gradient_accumulation_steps * world_size
-    if config.global_batch_size % parts:
-        raise ValueError(
-            f"`global_batch_size` must be a multiple of gradient accumulation steps x processes "
-            f"({config.gradient_accumulation_steps} x {world_size}), got {config.global_batch_size}."
-        )
-    return config.global_batch_size // parts

@@ -47,7 +47,16 @@ class StepSampler(Sampler[list[int]]):
 
 
 def local_indices(config: TrainingConfig, rank: int, world_size: int) -> list[list[int]]:
-    """Indices in the global batch that this process sees, one list per micro-batch."""
+    """Indices in the global batch that this process sees, one list per micro-batch.
+
+    Raises:
+        ValueError: the global batch does not divide.
+    """
+    if config.global_batch_size % (config.gradient_accumulation_steps * world_size):
+        raise ValueError(
+            f"`global_batch_size` must be a multiple of gradient accumulation steps x processes "
+            f"({config.gradient_accumulation_steps} x {world_size}), got {config.global_batch_size}."
+        )
     micro_batch = config.global_batch_size // config.gradient_accumulation_steps
     return [
         list(range(first + rank, first + micro_batch, world_size))

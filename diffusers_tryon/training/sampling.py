@@ -8,7 +8,10 @@ from diffusers.utils.torch_utils import randn_tensor
 from PIL import Image
 
 from diffusers_tryon.image_processor import TryOnImageProcessor
-from diffusers_tryon.schedules import create_scheduler
+from diffusers_tryon.schedules import DEFAULT_SCHEDULER, create_scheduler
+
+
+NUM_INFERENCE_STEPS = 20
 
 
 @torch.no_grad()
@@ -19,7 +22,6 @@ def sample_images(
     prediction_type: str,
     betas: list[float] | None,
     seed: int,
-    num_inference_steps: int = 20,
 ) -> torch.Tensor:
     """Denoise from noise that depends on `seed` alone.
 
@@ -30,9 +32,9 @@ def sample_images(
     Returns:
         `torch.Tensor`: (B, 3, H, W) in [-1, 1].
     """
-    scheduler = create_scheduler("dpmsolver++", trained_betas=betas, prediction_type=prediction_type)
+    scheduler = create_scheduler(DEFAULT_SCHEDULER, trained_betas=betas, prediction_type=prediction_type)
     agnostic_image = images["agnostic_image"]
-    scheduler.set_timesteps(num_inference_steps, device=agnostic_image.device)
+    scheduler.set_timesteps(NUM_INFERENCE_STEPS, device=agnostic_image.device)
     generator = torch.Generator().manual_seed(seed)
     latents = randn_tensor(agnostic_image.shape, generator=generator, device=agnostic_image.device)
     for timestep in scheduler.timesteps:

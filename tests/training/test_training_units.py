@@ -9,7 +9,7 @@ import torch
 
 from diffusers_tryon.image_processor import TryOnImageProcessor
 from diffusers_tryon.schedules import create_scheduler
-from diffusers_tryon.training.batches import low_res_condition, micro_batch_size
+from diffusers_tryon.training.batches import low_res_condition
 from diffusers_tryon.training.checkpoints import list_checkpoints, save_checkpoint
 from diffusers_tryon.training.configuration import TrainingConfig, parse_config
 from diffusers_tryon.training.objective import min_snr_weights, prediction_target, weighted_loss
@@ -156,4 +156,4 @@ def test_settings_of_yaml_and_command_line(tmp_path, capsys):
 
 def test_a_batch_that_does_not_divide_is_refused():
     with pytest.raises(ValueError, match="global_batch_size.*multiple of.*2 x 3.*got 4"):
-        micro_batch_size(dataclasses.replace(CONFIG, gradient_accumulation_steps=2), 3)
+        local_indices(dataclasses.replace(CONFIG, gradient_accumulation_steps=2), 0, 3)
