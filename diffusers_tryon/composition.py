@@ -37,17 +37,34 @@ PARSE_IDS = {name: number for number, name in enumerate(PARSE_LABELS)}
 AGNOSTIC_FILL = 128
 GARMENT_BACKGROUND = 255
 
-# What is tried on, and what stays in sight while an upper-body garment is tried on.
-GARMENT_LABELS = ("top", "dress")
+# What is tried on, by category. Parsers call a long top a dress, and a dress a top and a skirt.
+GARMENT_LABELS = {
+    "upper": ("top", "dress"),
+    "lower": ("skirt", "pants", "belt"),
+    "dress": ("dress", "top", "skirt", "belt"),
+}
+CATEGORIES = tuple(GARMENT_LABELS)
+
+# What stays in sight: head and hands always, and the half of the body that the garment does not reach.
 HEAD_LABELS = ("face", "hair", "hat", "glasses")
 HAND_LABELS = ("hands",)
+UPPER_BODY_LABELS = ("top", "scarf", "arms", "torso", "jewelry")
 LOWER_BODY_LABELS = ("skirt", "pants", "belt", "legs", "feet")
-KEPT_LABELS = HEAD_LABELS + HAND_LABELS + LOWER_BODY_LABELS
+KEPT_LABELS = {
+    "upper": HEAD_LABELS + HAND_LABELS + LOWER_BODY_LABELS,
+    "lower": HEAD_LABELS + HAND_LABELS + UPPER_BODY_LABELS + ("feet",),
+    "dress": HEAD_LABELS + HAND_LABELS + ("feet",),
+}
 
 
 def label_mask(parse: np.ndarray, names: tuple[str, ...]) -> np.ndarray:
     """Where the label map `parse` holds one of the labels `names`: bool, the shape of `parse`."""
     return np.isin(parse, [PARSE_IDS[name] for name in names])
+
+
+def _check_category(category: str) -> None:
+    if category not in CATEGORIES:
+        raise ValueError(f"`category` must be one of {', '.join(CATEGORIES)}, got {category!r}.")
 
 
 def _check_image_and_parse(image: np.ndarray, parse: np.ndarray) -> None:
@@ -64,11 +81,14 @@ def _check_image_and_parse(image: np.ndarray, parse: np.ndarray) -> None:
         )
 
 
-def compose_agnostic(image: np.ndarray, parse: np.ndarray, pose: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Hide what the person wears on the upper body.
+def compose_agnostic(
+    image: np.ndarray, parse: np.ndarray, pose: np.ndarray, category: str = "upper"
+) -> tuple[np.ndarray, np.ndarray]:
+    """Hide what the person wears where a garment of `category` goes.
 
     As in TryOnDiffusion (arXiv 2306.08276, preprocessing of inputs): the whole bounding box of the person is masked
-    out, then head, hands and lower body are pasted back. A mask that follows the garment's outline would give away its
+    out, then head, hands and lower body are pasted back. The paper knows upper-body garments only; for a lower one the
+    upper body and the feet are pasted back instead, for a dress the feet. A mask that follows the garment's outline would give away its
     shape. The paper does not state the fill colour, nor whether keypoints count; here the bounding box contains the
     visible keypoints too, so that a limb which the parser missed is masked.
 
@@ -76,14 +96,16 @@ def compose_agnostic(image: np.ndarray, parse: np.ndarray, pose: np.ndarray) -> 
         image (`np.ndarray`): (H, W, 3) uint8, the person.
         parse (`np.ndarray`): (H, W) integer label ids of `PARSE_LABELS`.
         pose (`np.ndarray`): (18, 3) OpenPose keypoints, x and y in [0, 1], missing points with visibility 0.
+        category (`str`): "upper", "lower" or "dress".
 
     Returns:
         `tuple[np.ndarray, np.ndarray]`: the agnostic image (H, W, 3) uint8, hidden pixels are `AGNOSTIC_FILL`; and the
         agnostic mask (H, W) uint8, 255 where the image is hidden (may change), 0 where it is kept.
 
     Raises:
-        ValueError: wrong shapes, dtypes or label ids, or `parse` shows no person.
+        ValueError: wrong shapes, dtypes, label ids or category, or `parse` shows no person.
     """
+    _check_category(category)
     _check_image_and_parse(image, parse)
     check_pose(pose, "pose")
     if pose.ndim != 2:
@@ -100,26 +122,29 @@ def compose_agnostic(image: np.ndarray, parse: np.ndarray, pose: np.ndarray) -> 
 
     hidden = np.zeros(parse.shape, dtype=bool)
     hidden[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1] = True
-    hidden &= ~label_mask(parse, KEPT_LABELS)
+    hidden &= ~label_mask(parse, KEPT_LABELS[category])
     agnostic_image = np.where(hidden[..., None], np.uint8(AGNOSTIC_FILL), image)
     return agnostic_image, hidden.astype(np.uint8) * 255
 
 
-def cut_out_garment(image: np.ndarray, parse: np.ndarray) -> np.ndarray:
-    """Cut the worn top or dress out of a picture, on white.
+def cut_out_garment(image: np.ndarray, parse: np.ndarray, category: str = "upper") -> np.ndarray:
+    """Cut the worn garment of a category out of a picture, on white.
 
     Args:
         image (`np.ndarray`): (H, W, 3) uint8.
         parse (`np.ndarray`): (H, W) integer label ids of `PARSE_LABELS`.
+        category (`str`): "upper", "lower" or "dress"; the labels are `GARMENT_LABELS[category]`.
 
     Returns:
         `np.ndarray`: (H, W, 3) uint8, `GARMENT_BACKGROUND` where there is no garment.
 
     Raises:
-        ValueError: wrong shapes, dtypes or label ids, or `parse` shows no top and no dress.
+        ValueError: wrong shapes, dtypes, label ids or category, or `parse` shows no such garment.
     """
+    _check_category(category)
     _check_image_and_parse(image, parse)
-    garment = label_mask(parse, GARMENT_LABELS)
+    labels = GARMENT_LABELS[category]
+    garment = label_mask(parse, labels)
     if not garment.any():
-        raise ValueError(f"`parse` shows no garment: none of the labels {', '.join(GARMENT_LABELS)} occurs.")
+        raise ValueError(f"`parse` shows no garment: none of the labels {', '.join(labels)} occurs.")
     return np.where(garment[..., None], image, np.uint8(GARMENT_BACKGROUND))

@@ -29,6 +29,9 @@ KEYPOINT_NAMES = (
     "left_ear",
 )
 NUM_KEYPOINTS = len(KEYPOINT_NAMES)
+# A point whose place is known although something hides it; a point in sight has 1 or an estimator's confidence, a
+# missing one 0.
+OCCLUDED_VISIBILITY = 0.5
 
 # Bones drawn between keypoints, as pairs of indices into KEYPOINT_NAMES.
 SKELETON = (

@@ -148,3 +148,28 @@ def test_bad_poses_are_named(person):
         compose_agnostic(image, parse, pose[None])
     with pytest.raises(ValueError, match="`pose` must have x and y in"):
         compose_agnostic(image, parse, np.full((18, 3), (64.0, 64.0, 1.0)))
+
+
+def test_a_lower_garment_keeps_the_upper_body_and_a_dress_keeps_neither(person):
+    image, parse, pose = person
+    kept = {"upper": "fohp", "lower": "fohtan", "dress": "foh"}
+    letters = np.array([list(line) for line in PERSON.split()])
+    box = np.zeros(parse.shape, bool)
+    box[1:8, 1:7] = True
+    for category, unchanged in kept.items():
+        _, agnostic_mask = compose_agnostic(image, parse, pose, category)
+        hidden = box & ~np.isin(letters, list(unchanged))
+        assert np.array_equal(agnostic_mask > 0, hidden), category
+
+
+def test_a_lower_garment_is_cut_out_by_its_own_labels(person):
+    image, parse, _ = person
+    garment = cut_out_garment(image, parse, "lower")
+    assert np.array_equal((garment != 255).any(axis=-1), parse == PARSE_IDS["pants"])
+
+
+def test_an_unknown_category_is_refused(person):
+    image, parse, pose = person
+    for call in (lambda: compose_agnostic(image, parse, pose, "hat"), lambda: cut_out_garment(image, parse, "hat")):
+        with pytest.raises(ValueError, match="`category` must be one of upper, lower, dress, got 'hat'"):
+            call()

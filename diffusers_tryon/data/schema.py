@@ -4,14 +4,14 @@
 
 from datasets import Array2D, ClassLabel, Features, Image, Value
 
+from ..composition import CATEGORIES
 from ..poses import NUM_KEYPOINTS
 
 
 SCHEMA_VERSION = 1
 GARMENT_TYPES = ("worn", "flat")
-CATEGORIES = ("upper", "lower", "dress")
 # Columns that some sources have and training does not need.
-EXTRA_COLUMNS = ("person_parse", "target_image")
+EXTRA_COLUMNS = ("person_id", "garment_id", "person_parse", "garment_parse", "target_image")
 
 
 def dataset_features(extra_columns: tuple[str, ...] = ()) -> Features:
@@ -20,8 +20,8 @@ def dataset_features(extra_columns: tuple[str, ...] = ()) -> Features:
     | column | content |
     |---|---|
     | `id` | unique name of the row |
-    | `person_image` | the person in the clothes that `garment_image` shows (the training target); RGB |
-    | `agnostic_image` | the same picture with the upper-body clothes hidden, see `composition.compose_agnostic` |
+    | `person_image` | the person; in training rows in the garment that `garment_image` shows (the target); RGB |
+    | `agnostic_image` | the same picture with the clothes of the category hidden, see `composition.compose_agnostic` |
     | `agnostic_mask` | grey, 255 where the agnostic image is hidden |
     | `garment_image` | the garment, cut out on white |
     | `person_pose`, `garment_pose` | (18, 3) OpenPose keypoints; a flat garment's pose is all zeros |
@@ -29,7 +29,9 @@ def dataset_features(extra_columns: tuple[str, ...] = ()) -> Features:
     | `category` | "upper", "lower" or "dress" |
     | `source` | where the row comes from, e.g. "rendered" |
     | `schema_version` | `SCHEMA_VERSION` |
-    | `person_parse` (extra) | label map of the person image, ids of `composition.PARSE_LABELS` |
+    | `person_id`, `garment_id` (extra) | names of the photographed person and of the garment in the source |
+    | `person_parse`, `garment_parse` (extra) | grey label maps of the person image and of the photograph that the \
+    garment was cut out of, ids of `composition.PARSE_LABELS`; the parse of a flat garment marks the garment alone |
     | `target_image` (extra) | ground truth of an unpaired row: this person in the garment of `garment_image` |
 
     Args:
@@ -51,6 +53,12 @@ def dataset_features(extra_columns: tuple[str, ...] = ()) -> Features:
         "source": Value("string"),
         "schema_version": Value("int32"),
     }
-    extra_types = {"person_parse": Image(mode="L"), "target_image": Image(mode="RGB")}
+    extra_types = {
+        "person_id": Value("string"),
+        "garment_id": Value("string"),
+        "person_parse": Image(mode="L"),
+        "garment_parse": Image(mode="L"),
+        "target_image": Image(mode="RGB"),
+    }
     columns.update({name: extra_types[name] for name in EXTRA_COLUMNS if name in extra_columns})
     return Features(columns)
