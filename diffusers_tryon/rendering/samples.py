@@ -28,10 +28,11 @@ from .garments import (
     head_weight,
 )
 from .identity import Identity, draw_identity
+from .people import body_surfaces
 from .pose_sampling import Rotations, sample_pose
 from .prints import Print, draw_print
 from .scene import WHITE_BACKGROUND, Camera, Picture, Setting, draw_setting, render
-from .surfaces import body_surfaces, garment_surface
+from .surfaces import garment_surface
 
 
 SPLITS = ("train", "test")
@@ -108,7 +109,8 @@ def _photograph(identity: Identity, outfit: Outfit, shot: Shot, size: int) -> tu
     keypoints = asset.keypoint_regressor @ posed
     camera = _frame(shot, posed, keypoints)
     garments = [fit_bottom(outfit.bottom, shape, outfit.top), fit_top(outfit.top, shape)]
-    surfaces = body_surfaces(identity, posed, transforms, garments)
+    hidden = np.any([garment.hides_skin for garment in garments], axis=0)
+    surfaces = body_surfaces(identity, posed, transforms, hidden)
     for garment, cloth in zip(garments, (outfit.bottom_cloth, outfit.top_cloth)):
         surfaces.append(garment_surface(garment, cloth, transforms))
     picture = render(surfaces, camera, shot.setting, size)
