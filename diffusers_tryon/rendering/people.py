@@ -12,6 +12,7 @@ from .surfaces import Surface
 
 
 _SHOE_THICKNESS = 0.006
+_SKIN_GLOSS = 0.05
 
 
 def _skin_surface(identity: Identity, posed: np.ndarray, hidden: np.ndarray) -> Surface:
@@ -33,6 +34,7 @@ def _skin_surface(identity: Identity, posed: np.ndarray, hidden: np.ndarray) -> 
         labels=body_labels(identity.shape)[members],
         colours=body_colours(identity)[members],
         closed=True,
+        gloss=_SKIN_GLOSS,
     )
 
 
@@ -46,6 +48,7 @@ def _eye_surface(identity: Identity, posed: np.ndarray, group: str) -> Surface:
         labels=np.full(len(members), PARSE_IDS["face"], dtype=np.uint8),
         colours=eye_colours(identity, identity.shape.vertices[members]),
         closed=True,
+        gloss=_SKIN_GLOSS,
     )
 
 
@@ -84,6 +87,7 @@ def _long_hair_surface(identity: Identity, transforms: np.ndarray) -> Surface:
         faces=faces,
         labels=np.full(len(vertices), PARSE_IDS["hair"], dtype=np.uint8),
         colours=np.clip(colours, 0, 1).astype(np.float32),
+        gloss=_SKIN_GLOSS,
     )
 
 

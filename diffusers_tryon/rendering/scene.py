@@ -110,10 +110,13 @@ class Picture:
     Attributes:
         image: (S, S, 3) uint8.
         label_samples: (K, S, S) uint8 label ids of the K samples whose mean is a pixel's colour.
+        depth: (S, S) float32 metres from the camera, measured as the camera's `project` does, of the nearest sample
+            in the pixel; infinite where there is only background.
     """
 
     image: np.ndarray
     label_samples: np.ndarray
+    depth: np.ndarray
 
     @property
     def parse(self) -> np.ndarray:
@@ -233,13 +236,13 @@ def _paint_cloth(
 
 
 def _light(
-    normals: np.ndarray, key_light: np.ndarray, shadow: np.ndarray, is_cloth: np.ndarray
+    normals: np.ndarray, key_light: np.ndarray, shadow: np.ndarray, gloss: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Diffuse light (N,), which multiplies the colour, and highlights (N,), which are added."""
     key = np.clip(normals @ key_light, 0, 1) * (1 - 0.75 * shadow)
     fill = 0.25 * np.clip(normals @ np.array([-key_light[0], -0.6, 0.1]), 0, 1)
     ambient = 0.38 + 0.14 * normals[:, 2]
-    highlight = np.where(is_cloth, 0.0, 0.05) * np.clip(0.5 - 0.5 * normals[:, 1], 0, 1) ** 30
+    highlight = gloss * np.clip(0.5 - 0.5 * normals[:, 1], 0, 1) ** 30
     return ambient + 0.62 * key + fill, highlight
 
 
@@ -253,7 +256,7 @@ def _shade(
     normals[normals[:, 1] > 0] *= -1
     colours = np.zeros((len(face), 3))
     surface_of_fragment = mesh.surface_of_face[face]
-    is_cloth = np.array([surface.cloth is not None for surface in surfaces])[surface_of_fragment]
+    gloss = np.array([surface.gloss for surface in surfaces])[surface_of_fragment]
     for number, surface in enumerate(surfaces):
         fragments = np.nonzero(surface_of_fragment == number)[0]
         local_face = face[fragments] - mesh.first_face[number]
@@ -264,7 +267,7 @@ def _shade(
             colours[fragments] = _interpolate(surface.colours, surface.faces[local_face], barycentric[fragments])
     positions = _interpolate(mesh.vertices, triangles, barycentric) + _SHADOW_LIFT * normals
     shadow = _shadow(mesh, positions, setting.key_light)
-    light, highlight = _light(normalize(normals), setting.key_light, shadow, is_cloth)
+    light, highlight = _light(normalize(normals), setting.key_light, shadow, gloss)
     return np.clip(colours * light[:, None] + highlight[:, None], 0, 1)
 
 
@@ -284,7 +287,7 @@ def render(surfaces: list[Surface], camera: Camera, setting: Setting, size: int)
         size (`int`): height and width in pixels.
 
     Returns:
-        `Picture`: image and labels.
+        `Picture`: image, labels and depth.
     """
     fine = size * SUPERSAMPLING
     mesh = _join(surfaces)
@@ -296,9 +299,15 @@ def render(surfaces: list[Surface], camera: Camera, setting: Setting, size: int)
     colours = _shade(surfaces, mesh, face, barycentric, setting)
     labels = mesh.labels[mesh.faces[face, barycentric.argmax(axis=1)]]
 
+    depth_samples = np.full(fine * fine, np.inf, np.float32)
+    depth_samples[hit] = _interpolate(screen[:, 2] + mesh.priority, mesh.faces[face], barycentric)
     colour_samples = np.repeat(np.repeat(setting.background.paint(size), SUPERSAMPLING, axis=0), SUPERSAMPLING, axis=1)
     colour_samples.reshape(-1, 3)[hit] = colours
     label_samples = np.zeros((fine, fine), np.uint8)
     label_samples.reshape(-1)[hit] = labels
     image = np.clip(_pixel_samples(colour_samples).mean(axis=0), 0, 1) ** (1 / _GAMMA)
-    return Picture(np.round(image * 255).astype(np.uint8), _pixel_samples(label_samples))
+    return Picture(
+        image=np.round(image * 255).astype(np.uint8),
+        label_samples=_pixel_samples(label_samples),
+        depth=_pixel_samples(depth_samples.reshape(fine, fine)).min(axis=0),
+    )

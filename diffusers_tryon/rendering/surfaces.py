@@ -32,6 +32,7 @@ class Surface:
         edge_distance: (V,) metres from the edge of the cloth.
         closed: the surface encloses a volume, so faces turned away are never seen.
         priority: metres by which the surface comes nearer to the camera.
+        gloss: strength of the highlight, 0 is matt, 0.05 is skin.
     """
 
     vertices: np.ndarray
@@ -44,6 +45,7 @@ class Surface:
     edge_distance: np.ndarray | None = None
     closed: bool = False
     priority: float = 0.0
+    gloss: float = 0.0
 
 
 def garment_surface(garment: Garment, cloth: Print, transforms: np.ndarray) -> Surface:

@@ -47,6 +47,20 @@ def test_a_square_covers_its_pixels():
     assert picture.image.dtype == np.uint8
 
 
+def test_depth_is_that_of_the_nearest_sample_in_the_camera_s_metres():
+    near, far = square(0.2, -0.5, label=6, priority=0.006), square(0.3, 0.25, label=3)
+    depth = render([far, near], CAMERA, SETTING, 16).depth
+    assert depth.dtype == np.float32 and depth.shape == (16, 16)
+    # The camera is 4 metres from the origin.
+    assert depth[8, 8] == pytest.approx(3.5, abs=1e-5) and depth[8, 3] == pytest.approx(4.25, abs=1e-5)
+    assert np.isinf(depth[0]).all()
+
+
+def test_glossy_surfaces_are_brighter_where_they_face_the_camera():
+    matt, glossy = (render([square(0.2, 0.0, 3, gloss=gloss)], CAMERA, SETTING, 16).image[8, 8] for gloss in (0, 0.2))
+    assert (glossy.astype(int) - matt > 30).all()
+
+
 def test_a_pixel_half_covered_is_half_as_bright():
     full = render([square(0.25, 0.0, label=3)], CAMERA, SETTING, 16)
     # 17 / 64 of the extent: half a pixel more on every side.
@@ -97,7 +111,7 @@ def test_background():
 
 def test_the_most_frequent_label_wins():
     samples = np.array([[[3, 3, 6, 6], [6, 3, 3, 3], [0, 6, 6, 3]]], np.uint8).transpose(2, 0, 1)
-    picture = Picture(np.zeros((1, 3, 3), np.uint8), samples)
+    picture = Picture(np.zeros((1, 3, 3), np.uint8), samples, np.zeros((1, 3), np.float32))
     assert np.array_equal(picture.parse, [[3, 3, 6]])
     assert np.array_equal(picture.touches(0), [[False, False, True]])
 
