@@ -16,6 +16,7 @@ import numpy as np
 from ..composition import PARSE_IDS
 from .body import BodyCoordinates, BodyShape, body_coordinates, limb_weight, load_body_asset
 from .mesh import cut_mesh, normalize, smooth, vertex_neighbours, vertex_normals
+from .prints import Print
 
 
 # Skin is dropped where it lies this far (metres) inside the garment's edge.
@@ -79,6 +80,7 @@ class Garment:
         texture_coordinates: (F, 3, 2) float32, metres of cloth per corner of a face.
         edge_distance: (V,) float32, metres from the garment's edge.
         hides_skin: (N,) bool, which vertices of the body asset the garment covers.
+        cloth: what it is made of.
     """
 
     label: int
@@ -88,6 +90,7 @@ class Garment:
     texture_coordinates: np.ndarray
     edge_distance: np.ndarray
     hides_skin: np.ndarray
+    cloth: Print
 
 
 def arm_weight() -> np.ndarray:
@@ -175,7 +178,13 @@ def _texture_coordinates(vertices: np.ndarray, faces: np.ndarray, on_arm: np.nda
 
 
 def _assemble(
-    label: str, points: np.ndarray, shell: str, level: np.ndarray, hides_skin: np.ndarray, shape: BodyShape
+    label: str,
+    cloth: Print,
+    points: np.ndarray,
+    shell: str,
+    level: np.ndarray,
+    hides_skin: np.ndarray,
+    shape: BodyShape,
 ) -> Garment:
     """Cut the shell, already moved to `points`, where `level` > 0, and texture what is left."""
     vertices, faces, neighbours = _shell(shell)
@@ -193,10 +202,11 @@ def _assemble(
         texture_coordinates=_texture_coordinates(points, faces, on_arm[:, 0], shape),
         edge_distance=np.abs(level[:, 0]).astype(np.float32),
         hides_skin=hides_skin,
+        cloth=cloth,
     )
 
 
-def fit_top(design: TopDesign, shape: BodyShape) -> Garment:
+def fit_top(design: TopDesign, shape: BodyShape, cloth: Print) -> Garment:
     """Fit an upper-body garment to a body."""
     vertices, faces, neighbours = _shell("tights")
     on_arm = arm_weight()[vertices]
@@ -215,10 +225,10 @@ def fit_top(design: TopDesign, shape: BodyShape) -> Garment:
     body = shape.vertices
     skin_level = _top_level(design, body, body_coordinates(body, shape), arm_weight(), shape)
     hides_skin = (skin_level < -_HIDING_MARGIN) & (head_weight() < 0.3)
-    return _assemble("top", points, "tights", level, hides_skin, shape)
+    return _assemble("top", cloth, points, "tights", level, hides_skin, shape)
 
 
-def _fit_pants(design: PantsDesign, shape: BodyShape, top: TopDesign) -> Garment:
+def _fit_pants(design: PantsDesign, shape: BodyShape, top: TopDesign, cloth: Print) -> Garment:
     vertices, faces, neighbours = _shell("tights")
     points = shape.vertices[vertices]
     coordinates = body_coordinates(points, shape)
@@ -227,10 +237,10 @@ def _fit_pants(design: PantsDesign, shape: BodyShape, top: TopDesign) -> Garment
     coordinates = body_coordinates(points, shape)
     level = np.maximum(_pants_level(design, coordinates, arm_weight()[vertices]), _tuck_level(coordinates, top))
     hides_skin = _pants_level(design, body_coordinates(shape.vertices, shape), arm_weight()) < -_HIDING_MARGIN
-    return _assemble("pants", points, "tights", level, hides_skin, shape)
+    return _assemble("pants", cloth, points, "tights", level, hides_skin, shape)
 
 
-def _fit_skirt(design: SkirtDesign, shape: BodyShape, top: TopDesign) -> Garment:
+def _fit_skirt(design: SkirtDesign, shape: BodyShape, top: TopDesign, cloth: Print) -> Garment:
     vertices, faces, _ = _shell("skirt")
     points = shape.vertices[vertices]
     points = points + vertex_normals(points, faces) * 0.008
@@ -240,13 +250,13 @@ def _fit_skirt(design: SkirtDesign, shape: BodyShape, top: TopDesign) -> Garment
     body = body_coordinates(shape.vertices, shape)
     # The skirt is open below: of the legs only what is well inside is hidden.
     hides_skin = (body.torso < 0.25) & (body.leg < min(0.35, design.length - 0.1)) & (arm_weight() < 0.3)
-    return _assemble("skirt", points, "skirt", level, hides_skin, shape)
+    return _assemble("skirt", cloth, points, "skirt", level, hides_skin, shape)
 
 
-def fit_bottom(design: PantsDesign | SkirtDesign, shape: BodyShape, top: TopDesign) -> Garment:
+def fit_bottom(design: PantsDesign | SkirtDesign, shape: BodyShape, top: TopDesign, cloth: Print) -> Garment:
     """Fit trousers or a skirt to a body that wears `top` over it."""
     fit = _fit_pants if isinstance(design, PantsDesign) else _fit_skirt
-    return fit(design, shape, top)
+    return fit(design, shape, top, cloth)
 
 
 # Sleeve lengths that garments really have, and how often: tank top, T-shirt, half, three-quarter, long.

@@ -17,22 +17,12 @@ from ..composition import PARSE_IDS, compose_agnostic, cut_out_garment
 from ..data.schema import SCHEMA_VERSION
 from ..poses import NUM_KEYPOINTS, coco17_to_openpose18, hide_points_outside_image
 from .body import forward_kinematics, load_body_asset, skin
-from .garments import (
-    PantsDesign,
-    SkirtDesign,
-    TopDesign,
-    draw_bottom_design,
-    draw_top_design,
-    fit_bottom,
-    fit_top,
-    head_weight,
-)
+from .garments import head_weight
 from .identity import Identity, draw_identity
+from .outfits import Outfit, draw_outfit, exchange_garment, fit_outfit, garment_surface, product_surfaces
 from .people import body_surfaces
 from .pose_sampling import Rotations, sample_pose
-from .prints import Print, draw_print
 from .scene import WHITE_BACKGROUND, Camera, Picture, Setting, draw_setting, render
-from .surfaces import garment_surface
 
 
 SPLITS = ("train", "test")
@@ -40,16 +30,6 @@ MIN_SIZE = 16
 MAX_SIZE = 1024
 UPPER_BODY_SHARE = 0.75
 FLAT_SHARE = 0.15
-
-
-@dataclass(frozen=True)
-class Outfit:
-    """What somebody wears: designs and cloths of the top and of the lower garment."""
-
-    top: TopDesign
-    top_cloth: Print
-    bottom: PantsDesign | SkirtDesign
-    bottom_cloth: Print
 
 
 @dataclass(frozen=True)
@@ -71,10 +51,6 @@ class Shot:
     margin: float
     sideways: float
     setting: Setting
-
-
-def _draw_outfit(rng: np.random.Generator) -> Outfit:
-    return Outfit(draw_top_design(rng), draw_print(rng), draw_bottom_design(rng), draw_print(rng))
 
 
 def _draw_shot(rng: np.random.Generator, identity: Identity) -> Shot:
@@ -108,11 +84,10 @@ def _photograph(identity: Identity, outfit: Outfit, shot: Shot, size: int) -> tu
     posed = skin(shape.vertices, asset.skin_weights, transforms)
     keypoints = asset.keypoint_regressor @ posed
     camera = _frame(shot, posed, keypoints)
-    garments = [fit_bottom(outfit.bottom, shape, outfit.top), fit_top(outfit.top, shape)]
+    garments = fit_outfit(outfit, shape)
     hidden = np.any([garment.hides_skin for garment in garments], axis=0)
     surfaces = body_surfaces(identity, posed, transforms, hidden)
-    for garment, cloth in zip(garments, (outfit.bottom_cloth, outfit.top_cloth)):
-        surfaces.append(garment_surface(garment, cloth, transforms))
+    surfaces += [garment_surface(garment, transforms) for garment in garments]
     picture = render(surfaces, camera, shot.setting, size)
     projected = camera.project(keypoints)
     projected[:, 2] = 1.0
@@ -121,13 +96,11 @@ def _photograph(identity: Identity, outfit: Outfit, shot: Shot, size: int) -> tu
 
 def _product_view(identity: Identity, outfit: Outfit, setting: Setting, size: int) -> Picture:
     """The top alone, as on an invisible mannequin: arms lowered, seen from the front, on white."""
-    asset = load_body_asset()
-    garment = fit_top(outfit.top, identity.shape)
-    transforms = forward_kinematics(identity.shape.joints, asset.parents, asset.joint_names, {})
-    surface = garment_surface(garment, outfit.top_cloth, transforms)
-    low, high = surface.vertices.min(axis=0), surface.vertices.max(axis=0)
+    surfaces = product_surfaces(outfit, "upper", identity.shape, "mannequin")
+    vertices = np.concatenate([surface.vertices for surface in surfaces])
+    low, high = vertices.min(axis=0), vertices.max(axis=0)
     camera = Camera((low + high) / 2 * (1, 0, 1), extent=float((high - low)[[0, 2]].max() * 1.12), distance=6.0)
-    return render([surface], camera, replace(setting, background=WHITE_BACKGROUND), size)
+    return render(surfaces, camera, replace(setting, background=WHITE_BACKGROUND), size)
 
 
 def _garment_columns(
@@ -217,7 +190,7 @@ def render_pair(seed: int, size: int, split: str = "train") -> dict[str, np.ndar
     check_render_arguments(seed, size, split)
     with _one_torch_thread():
         identity = draw_identity(_stream(split, seed, 0), split)
-        outfit = _draw_outfit(_stream(split, seed, 1))
+        outfit = draw_outfit(_stream(split, seed, 1), "upper")
         shot = _draw_shot(_stream(split, seed, 2), identity)
         person = _person_columns(*_photograph(identity, outfit, shot, size))
         garment = _garment_columns(_stream(split, seed, 3), identity, outfit, size)
@@ -236,12 +209,12 @@ def render_unpaired(seed: int, size: int, split: str = "test") -> dict[str, np.n
     check_render_arguments(seed, size, split)
     with _one_torch_thread():
         identity = draw_identity(_stream(split, seed, 0), split)
-        outfit = _draw_outfit(_stream(split, seed, 1))
+        outfit = draw_outfit(_stream(split, seed, 1), "upper")
         shot = _draw_shot(_stream(split, seed, 2), identity)
         other_identity = draw_identity(_stream(split, seed, 4), split)
-        other_outfit = _draw_outfit(_stream(split, seed, 5))
+        other_outfit = draw_outfit(_stream(split, seed, 5), "upper")
         person = _person_columns(*_photograph(identity, outfit, shot, size))
         garment = _garment_columns(_stream(split, seed, 3), other_identity, other_outfit, size)
-        changed = replace(outfit, top=other_outfit.top, top_cloth=other_outfit.top_cloth)
+        changed = exchange_garment(outfit, other_outfit, "upper")
         target, _ = _photograph(identity, changed, shot, size)
     return _common_columns(seed, split, unpaired=True) | person | garment | {"target_image": target.image}

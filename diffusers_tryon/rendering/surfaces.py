@@ -1,21 +1,12 @@
 # Copyright 2026 The diffusers-tryon authors.
 # SPDX-License-Identifier: Apache-2.0
-"""The posed surfaces a picture is made of, and how a garment becomes one."""
+"""The posed surfaces a picture is made of."""
 
 from dataclasses import dataclass
 
 import numpy as np
 
-from ..composition import PARSE_IDS
-from .body import skin
-from .garments import Garment
-from .mesh import vertex_normals
 from .prints import Print
-
-
-# Clothes win over what lies within these metres in front of them along the view, so that folds of an inner layer do
-# not poke through an outer one.
-_TOP_PRIORITY = 0.006
 
 
 @dataclass(frozen=True)
@@ -46,18 +37,3 @@ class Surface:
     closed: bool = False
     priority: float = 0.0
     gloss: float = 0.0
-
-
-def garment_surface(garment: Garment, cloth: Print, transforms: np.ndarray) -> Surface:
-    """Pose a fitted garment with the joint transforms (J, 3, 4)."""
-    vertices = skin(garment.vertices, garment.skin_weights, transforms)
-    return Surface(
-        vertices=vertices,
-        normals=vertex_normals(vertices, garment.faces),
-        faces=garment.faces,
-        labels=np.full(len(vertices), garment.label, dtype=np.uint8),
-        cloth=cloth,
-        texture_coordinates=garment.texture_coordinates,
-        edge_distance=garment.edge_distance,
-        priority=_TOP_PRIORITY if garment.label == PARSE_IDS["top"] else 0.0,
-    )

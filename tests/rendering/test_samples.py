@@ -15,6 +15,7 @@ from diffusers_tryon.poses import check_pose
 from diffusers_tryon.rendering import samples
 from diffusers_tryon.rendering.body import TEST_SHAPES, load_body_asset, shapes_of_split
 from diffusers_tryon.rendering.identity import draw_identity
+from diffusers_tryon.rendering.outfits import draw_outfit
 from diffusers_tryon.rendering.samples import render_pair, render_unpaired
 
 
@@ -68,9 +69,10 @@ def test_the_colour_of_the_garment_does_not_leak_along_its_edges():
     """Render the same scene in another cloth of the same cut: what the agnostic image shows must not change."""
     for seed in range(4):
         identity = draw_identity(np.random.default_rng(seed), "train")
-        outfit = samples._draw_outfit(np.random.default_rng(seed))
+        outfit = draw_outfit(np.random.default_rng(seed), "upper")
         shot = samples._draw_shot(np.random.default_rng(seed), identity)
-        changed = replace(outfit, top_cloth=samples._draw_outfit(np.random.default_rng(seed + 100)).top_cloth)
+        cloth = draw_outfit(np.random.default_rng(seed + 100), "upper").top.cloth
+        changed = replace(outfit, top=replace(outfit.top, cloth=cloth))
         first, second = (
             samples._person_columns(*samples._photograph(identity, worn, shot, SIZE)) for worn in (outfit, changed)
         )
