@@ -8,7 +8,7 @@ the 32 body shapes are blended for the test split only) and no stream of random 
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -16,13 +16,16 @@ import torch
 from ..composition import PARSE_IDS, compose_agnostic, cut_out_garment
 from ..data.schema import SCHEMA_VERSION
 from ..poses import NUM_KEYPOINTS, coco17_to_openpose18, hide_points_outside_image
+from .backgrounds import Background, draw_background
 from .body import forward_kinematics, load_body_asset, skin
+from .cameras import Camera
 from .garments import head_weight
 from .identity import Identity, draw_identity
+from .lighting import Light, draw_light
 from .outfits import Outfit, draw_outfit, exchange_garment, fit_outfit, garment_surface, product_surfaces
 from .people import body_surfaces
 from .pose_sampling import Rotations, sample_pose
-from .scene import WHITE_BACKGROUND, Camera, Picture, Setting, draw_setting, render
+from .scene import Picture, Setting, draw_wrinkles, render
 
 
 SPLITS = ("train", "test")
@@ -42,7 +45,9 @@ class Shot:
         below_hips: metres in the frame below the hips, for upper-body shots.
         margin: factor by which the frame exceeds the person.
         sideways: metres by which the camera is off the person's middle.
-        setting: light, background, wrinkles.
+        light: the light.
+        background: what is behind the person.
+        wrinkles: the folds of the clothes, see `draw_wrinkles`.
     """
 
     rotations: Rotations
@@ -50,7 +55,9 @@ class Shot:
     below_hips: float
     margin: float
     sideways: float
-    setting: Setting
+    light: Light
+    background: Background
+    wrinkles: np.ndarray
 
 
 def _draw_shot(rng: np.random.Generator, identity: Identity) -> Shot:
@@ -60,7 +67,9 @@ def _draw_shot(rng: np.random.Generator, identity: Identity) -> Shot:
         below_hips=rng.uniform(0.05, 0.25),
         margin=rng.uniform(1.02, 1.15),
         sideways=rng.uniform(-0.04, 0.04),
-        setting=draw_setting(rng),
+        light=draw_light(rng),
+        background=draw_background(rng),
+        wrinkles=draw_wrinkles(rng),
     )
 
 
@@ -88,19 +97,20 @@ def _photograph(identity: Identity, outfit: Outfit, shot: Shot, size: int) -> tu
     hidden = np.any([garment.hides_skin for garment in garments], axis=0)
     surfaces = body_surfaces(identity, posed, transforms, hidden)
     surfaces += [garment_surface(garment, transforms) for garment in garments]
-    picture = render(surfaces, camera, shot.setting, size)
+    setting = Setting(shot.light, shot.background.paint(size), shot.wrinkles)
+    picture = render(surfaces, camera, setting, size)
     projected = camera.project(keypoints)
     projected[:, 2] = 1.0
     return picture, hide_points_outside_image(coco17_to_openpose18(projected))
 
 
-def _product_view(identity: Identity, outfit: Outfit, setting: Setting, size: int) -> Picture:
+def _product_view(identity: Identity, outfit: Outfit, shot: Shot, size: int) -> Picture:
     """The top alone, as on an invisible mannequin: arms lowered, seen from the front, on white."""
     surfaces = product_surfaces(outfit, "upper", identity.shape, "mannequin")
     vertices = np.concatenate([surface.vertices for surface in surfaces])
     low, high = vertices.min(axis=0), vertices.max(axis=0)
     camera = Camera((low + high) / 2 * (1, 0, 1), extent=float((high - low)[[0, 2]].max() * 1.12), distance=6.0)
-    return render(surfaces, camera, replace(setting, background=WHITE_BACKGROUND), size)
+    return render(surfaces, camera, Setting(shot.light, np.ones(3), shot.wrinkles), size)
 
 
 def _garment_columns(
@@ -109,7 +119,7 @@ def _garment_columns(
     """`garment_image`, `garment_pose` and `garment_type`: the top cut out of a new shot, or the product view."""
     shot = _draw_shot(rng, identity)
     if rng.random() < FLAT_SHARE:
-        picture = _product_view(identity, outfit, shot.setting, size)
+        picture = _product_view(identity, outfit, shot, size)
         pose, garment_type = np.zeros((NUM_KEYPOINTS, 3), np.float32), "flat"
     else:
         picture, pose = _photograph(identity, outfit, shot, size)

@@ -1,12 +1,14 @@
 # Copyright 2026 The diffusers-tryon authors.
 # SPDX-License-Identifier: Apache-2.0
-"""From posed surfaces to a picture: camera, background, light, shading, label map."""
+"""From posed surfaces to a picture: shading, label map, depth."""
 
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 
+from .cameras import Camera
+from .lighting import Light
 from .mesh import normalize
 from .prints import smooth_noise
 from .rasterizer import rasterize
@@ -28,79 +30,23 @@ _GAMMA = 1.05
 
 
 @dataclass(frozen=True)
-class Camera:
-    """A camera that looks along +y.
+class Setting:
+    """What surrounds the surfaces of a picture.
 
     Attributes:
-        centre: (3,) the point in the middle of the picture.
-        extent: metres that the picture spans at that point, in height and width.
-        distance: metres from the camera to that point.
+        light: the light.
+        background: (3,) or (S, S, 3) colours in [0, 1] of what is behind them, S the size of the picture.
+        wrinkles: (3, 16, 16) noise from `draw_wrinkles`.
     """
 
-    centre: np.ndarray
-    extent: float
-    distance: float = 4.0
-
-    def project(self, points: np.ndarray) -> np.ndarray:
-        """Points (N, 3) to (N, 3): x and y in [0, 1] of the picture (y downwards), and the depth in metres."""
-        offset = points - self.centre
-        scale = self.distance / (self.distance + offset[:, 1]) / self.extent
-        depth = self.distance + offset[:, 1]
-        return np.stack([0.5 + offset[:, 0] * scale, 0.5 - offset[:, 2] * scale, depth], axis=1)
-
-
-@dataclass(frozen=True)
-class Background:
-    """A vertical gradient between two colours (2, 3), maybe a floor below a horizon, maybe soft blotches."""
-
-    gradient: np.ndarray
-    horizon: float | None = None
-    floor: np.ndarray | None = None
-    blotches: np.ndarray | None = None
-    blotch_cells: float = 4.0
-
-    def paint(self, size: int) -> np.ndarray:
-        """The background alone: (size, size, 3) in [0, 1]."""
-        down = (np.arange(size) + 0.5) / size
-        picture = self.gradient[0] * (1 - down[:, None]) + self.gradient[1] * down[:, None]
-        if self.floor is not None:
-            picture = np.where((down < self.horizon)[:, None], picture, self.floor)
-        picture = np.repeat(picture[:, None], size, axis=1)
-        if self.blotches is not None:
-            x, y = np.meshgrid(down * self.blotch_cells, down * self.blotch_cells)
-            picture = picture + 0.05 * smooth_noise(self.blotches, x, y)[..., None]
-        return np.clip(picture, 0, 1)
-
-
-WHITE_BACKGROUND = Background(gradient=np.ones((2, 3)))
-
-
-@dataclass(frozen=True)
-class Setting:
-    """What surrounds a person: the direction towards the key light (3,), the background, the noise (3, 16, 16) of the
-    wrinkles."""
-
-    key_light: np.ndarray
-    background: Background
+    light: Light
+    background: np.ndarray
     wrinkles: np.ndarray
 
 
-def draw_background(rng: np.random.Generator) -> Background:
-    """Draw a plain, a floored or a blotchy background."""
-    gradient = rng.uniform(0.35, 0.95, (2, 3))
-    kind = rng.integers(3)
-    if kind == 1:
-        return Background(gradient, horizon=rng.uniform(0.72, 0.85), floor=rng.uniform(0.3, 0.8, 3))
-    if kind == 2:
-        return Background(gradient, blotches=rng.standard_normal((16, 16)), blotch_cells=rng.uniform(3, 12))
-    return Background(gradient)
-
-
-def draw_setting(rng: np.random.Generator) -> Setting:
-    """Draw light, wrinkles and a background."""
-    key_light = normalize(np.array([rng.uniform(-0.7, 0.7), -1.0, rng.uniform(0.3, 0.9)]))
-    wrinkles = rng.standard_normal((len(_WRINKLE_STRENGTHS), 16, 16))
-    return Setting(key_light, draw_background(rng), wrinkles)
+def draw_wrinkles(rng: np.random.Generator) -> np.ndarray:
+    """Draw the folds of the clothes."""
+    return rng.standard_normal((len(_WRINKLE_STRENGTHS), 16, 16))
 
 
 @dataclass(frozen=True)
@@ -235,25 +181,21 @@ def _paint_cloth(
     return colour, tilt
 
 
-def _light(
-    normals: np.ndarray, key_light: np.ndarray, shadow: np.ndarray, gloss: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Diffuse light (N,), which multiplies the colour, and highlights (N,), which are added."""
-    key = np.clip(normals @ key_light, 0, 1) * (1 - 0.75 * shadow)
-    fill = 0.25 * np.clip(normals @ np.array([-key_light[0], -0.6, 0.1]), 0, 1)
-    ambient = 0.38 + 0.14 * normals[:, 2]
-    highlight = gloss * np.clip(0.5 - 0.5 * normals[:, 1], 0, 1) ** 30
-    return ambient + 0.62 * key + fill, highlight
-
-
 def _shade(
-    surfaces: list[Surface], mesh: _Mesh, face: np.ndarray, barycentric: np.ndarray, setting: Setting
+    surfaces: list[Surface],
+    mesh: _Mesh,
+    face: np.ndarray,
+    barycentric: np.ndarray,
+    camera: Camera,
+    setting: Setting,
 ) -> np.ndarray:
     """Colours (N, 3) in [0, 1] of the fragments."""
     triangles = mesh.faces[face]
     normals = _interpolate(mesh.normals, triangles, barycentric).astype(np.float64)
+    positions = _interpolate(mesh.vertices, triangles, barycentric)
+    to_camera = normalize(camera.position - positions)
     # The inside of a sleeve or a hem is seen from behind.
-    normals[normals[:, 1] > 0] *= -1
+    normals[np.einsum("nc,nc->n", normals, to_camera) < 0] *= -1
     colours = np.zeros((len(face), 3))
     surface_of_fragment = mesh.surface_of_face[face]
     gloss = np.array([surface.gloss for surface in surfaces])[surface_of_fragment]
@@ -265,10 +207,11 @@ def _shade(
             normals[fragments] += tilt
         else:
             colours[fragments] = _interpolate(surface.colours, surface.faces[local_face], barycentric[fragments])
-    positions = _interpolate(mesh.vertices, triangles, barycentric) + _SHADOW_LIFT * normals
-    shadow = _shadow(mesh, positions, setting.key_light)
-    light, highlight = _light(normalize(normals), setting.key_light, shadow, gloss)
-    return np.clip(colours * light[:, None] + highlight[:, None], 0, 1)
+    blocked = _shadow(mesh, positions + _SHADOW_LIFT * normals, setting.light.key_direction)
+    normals = normalize(normals)
+    facing_camera = np.einsum("nc,nc->n", normals, to_camera)
+    highlight = gloss * np.clip(0.5 + 0.5 * facing_camera, 0, 1) ** 30
+    return np.clip(colours * setting.light.at(normals, blocked) + highlight[:, None], 0, 1)
 
 
 def _pixel_samples(fine: np.ndarray) -> np.ndarray:
@@ -296,12 +239,13 @@ def render(surfaces: list[Surface], camera: Camera, setting: Setting, size: int)
     face, barycentric = _rasterize_seen(mesh, screen, fine)
     hit = np.nonzero(face >= 0)[0]
     face, barycentric = face[hit], barycentric[hit]
-    colours = _shade(surfaces, mesh, face, barycentric, setting)
+    colours = _shade(surfaces, mesh, face, barycentric, camera, setting)
     labels = mesh.labels[mesh.faces[face, barycentric.argmax(axis=1)]]
 
     depth_samples = np.full(fine * fine, np.inf, np.float32)
     depth_samples[hit] = _interpolate(screen[:, 2] + mesh.priority, mesh.faces[face], barycentric)
-    colour_samples = np.repeat(np.repeat(setting.background.paint(size), SUPERSAMPLING, axis=0), SUPERSAMPLING, axis=1)
+    background = np.broadcast_to(setting.background, (size, size, 3))
+    colour_samples = np.repeat(np.repeat(background, SUPERSAMPLING, axis=0), SUPERSAMPLING, axis=1)
     colour_samples.reshape(-1, 3)[hit] = colours
     label_samples = np.zeros((fine, fine), np.uint8)
     label_samples.reshape(-1)[hit] = labels

@@ -20,7 +20,7 @@ from diffusers_tryon.rendering.samples import render_pair, render_unpaired
 
 
 SIZE = 48
-SEEDS = range(9)
+SEEDS = range(16)
 
 
 @pytest.fixture(scope="module")

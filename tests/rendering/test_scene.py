@@ -1,6 +1,6 @@
 # Copyright 2026 The diffusers-tryon authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Camera, background, light and label map on surfaces of a few triangles."""
+"""Shading, background, depth and label map of surfaces of a few triangles."""
 
 from dataclasses import replace
 
@@ -8,12 +8,23 @@ import numpy as np
 import pytest
 
 from diffusers_tryon.rendering.body import blend_shapes
+from diffusers_tryon.rendering.cameras import Camera
+from diffusers_tryon.rendering.lighting import Light
 from diffusers_tryon.rendering.pose_sampling import sample_pose
-from diffusers_tryon.rendering.scene import Background, Camera, Picture, Setting, draw_setting, render
+from diffusers_tryon.rendering.scene import Picture, Setting, render
 from diffusers_tryon.rendering.surfaces import Surface
 
 
-SETTING = Setting(np.array([0.0, -1.0, 0.0]), Background(np.zeros((2, 3))), np.zeros((3, 16, 16)))
+FROM_THE_CAMERA = np.array([0.0, -1.0, 0.0])
+LIGHT = Light(
+    key_direction=FROM_THE_CAMERA,
+    key_colour=np.full(3, 0.6),
+    fill_direction=FROM_THE_CAMERA,
+    fill_colour=np.full(3, 0.2),
+    sky=np.full(3, 0.5),
+    ground=np.full(3, 0.2),
+)
+SETTING = Setting(LIGHT, np.zeros(3), np.zeros((3, 16, 16)))
 CAMERA = Camera(np.zeros(3), extent=1.0)
 
 
@@ -28,14 +39,6 @@ def square(half: float, y: float, label: int, colour: float = 0.5, **properties)
         colours=np.full((4, 3), colour, np.float32),
         **properties,
     )
-
-
-def test_projection():
-    camera = Camera(np.array([0.1, 0.0, 0.3]), extent=2.0, distance=4.0)
-    points = np.array([(0.1, 0, 0.3), (0.6, 0, 0.3), (0.1, 0, 1.3), (0.6, 4, 0.3)])
-    projected = camera.project(points)
-    # The person's left (+x) is on the right of the picture, up is at smaller y, twice as far is half as large.
-    assert np.allclose(projected, [(0.5, 0.5, 4), (0.75, 0.5, 4), (0.5, 0.0, 4), (0.625, 0.5, 8)])
 
 
 def test_a_square_covers_its_pixels():
@@ -87,7 +90,7 @@ def test_closed_surfaces_are_not_seen_from_inside():
 
 def test_a_surface_in_front_of_the_light_casts_a_shadow():
     key_light = np.array([1.0, -1.0, 0.0]) / np.sqrt(2)
-    setting = replace(SETTING, key_light=key_light)
+    setting = replace(SETTING, light=replace(LIGHT, key_direction=key_light))
     wall = square(0.6, 0.0, label=3)
     # Half a metre in front and half a metre towards the light: its shadow falls on the middle of the wall.
     blocker = square(0.1, -0.5, label=6)
@@ -98,15 +101,12 @@ def test_a_surface_in_front_of_the_light_casts_a_shadow():
     assert abs(int(shaded[16, 2, 0]) - int(lit)) <= 2
 
 
-def test_background():
-    gradient = np.array([(0.0, 0.5, 1.0), (1.0, 0.5, 0.0)])
-    painted = Background(gradient).paint(4)
-    assert np.allclose(painted[:, 0, 0], [0.125, 0.375, 0.625, 0.875]) and (painted[:, :1] == painted).all()
-    floored = Background(gradient, horizon=0.5, floor=np.array([0.2, 0.3, 0.4])).paint(4)
-    assert np.allclose(floored[2:], (0.2, 0.3, 0.4)) and np.array_equal(floored[:2], painted[:2])
+def test_the_background_is_seen_where_nothing_is_drawn():
     elsewhere = Camera(np.array([5.0, 0.0, 0.0]), extent=1.0)
-    nothing = render([square(0.1, 0.0, label=3)], elsewhere, replace(SETTING, background=Background(gradient)), 16)
-    assert np.abs(nothing.image[..., 1] - 255 * 0.5 ** (1 / 1.05)).max() <= 0.5
+    painted = np.random.default_rng(0).random((16, 16, 3))
+    nothing = render([square(0.1, 0.0, label=3)], elsewhere, replace(SETTING, background=painted), 16)
+    assert np.abs(nothing.image - 255 * painted ** (1 / 1.05)).max() <= 0.5
+    assert np.isinf(nothing.depth).all()
 
 
 def test_the_most_frequent_label_wins():
@@ -114,13 +114,6 @@ def test_the_most_frequent_label_wins():
     picture = Picture(np.zeros((1, 3, 3), np.uint8), samples, np.zeros((1, 3), np.float32))
     assert np.array_equal(picture.parse, [[3, 3, 6]])
     assert np.array_equal(picture.touches(0), [[False, False, True]])
-
-
-def test_settings_and_poses_follow_from_the_seed():
-    first, second, other = (draw_setting(np.random.default_rng(seed)) for seed in (5, 5, 6))
-    assert np.array_equal(first.background.paint(8), second.background.paint(8))
-    assert not np.array_equal(first.key_light, other.key_light)
-    assert np.isclose(np.linalg.norm(first.key_light), 1)
 
 
 def test_random_poses_are_rotations_of_known_joints():
