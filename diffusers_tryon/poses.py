@@ -1,6 +1,9 @@
 # Copyright 2026 The diffusers-tryon authors.
 # SPDX-License-Identifier: Apache-2.0
-"""The pose format of the package (OpenPose-18), its JSON files and the conversion from COCO-17."""
+"""The pose format of the package (OpenPose-18), its JSON files and the conversion from other keypoint sets.
+
+The files of data sets and estimators are read in `pose_files.py`.
+"""
 
 import json
 from pathlib import Path
@@ -39,13 +42,30 @@ SKELETON = (
     (1, 11), (11, 12), (12, 13), (0, 14), (14, 16), (0, 15), (15, 17),
 )  # fmt: skip
 
-# OpenPose-18 index -> COCO-17 index; the neck (1) does not exist in COCO and is the middle of the shoulders.
+# For every OpenPose-18 point its index in another set. COCO-17, MediaPipe and DeepFashion-MultiModal have no neck: a
+# shoulder stands at its place (1) until the middle of the shoulders overwrites it.
+_BODY25_INDEX = (0, 1, 2, 3, 4, 5, 6, 7, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18)
 _COCO17_INDEX = (0, 5, 6, 8, 10, 5, 7, 9, 12, 14, 16, 11, 13, 15, 2, 1, 4, 3)
-_COCO17_SHOULDERS = (5, 6)
+_MEDIAPIPE33_INDEX = (0, 11, 12, 14, 16, 11, 13, 15, 24, 26, 28, 23, 25, 27, 5, 2, 8, 7)
+_DEEPFASHION_MULTIMODAL21_INDEX = (5, 7, 7, 11, 13, 8, 12, 16, 14, 17, 19, 15, 18, 20, 2, 3, 1, 4)
+_NECK, _RIGHT_SHOULDER, _LEFT_SHOULDER = 1, 2, 5
+
+
+def _check_points(keypoints: np.ndarray, count: int, layout: str) -> None:
+    if keypoints.shape[-2:] != (count, 3):
+        raise ValueError(f"`keypoints` must have shape (..., {count}, 3) for {layout}, got {tuple(keypoints.shape)}.")
+
+
+def _put_neck_between_shoulders(keypoints: np.ndarray) -> np.ndarray:
+    """Overwrite the neck with the middle of the shoulders, as visible as the less visible one."""
+    right, left = keypoints[..., _RIGHT_SHOULDER, :], keypoints[..., _LEFT_SHOULDER, :]
+    keypoints[..., _NECK, :2] = (right[..., :2] + left[..., :2]) / 2
+    keypoints[..., _NECK, 2] = np.minimum(right[..., 2], left[..., 2])
+    return keypoints
 
 
 def coco17_to_openpose18(keypoints: np.ndarray) -> np.ndarray:
-    """Convert COCO-17 keypoints to OpenPose-18.
+    """Convert COCO-17 keypoints (ViTPose, RTMPose, torchvision) to OpenPose-18.
 
     Args:
         keypoints (`np.ndarray`): (..., 17, 3) of x, y and visibility, in any unit.
@@ -54,13 +74,105 @@ def coco17_to_openpose18(keypoints: np.ndarray) -> np.ndarray:
         `np.ndarray`: (..., 18, 3) in the same unit. The neck is the middle of the shoulders, as visible as the less
         visible one.
     """
-    if keypoints.shape[-2:] != (17, 3):
-        raise ValueError(f"`keypoints` must have shape (..., 17, 3) for COCO-17, got {tuple(keypoints.shape)}.")
-    converted = keypoints[..., _COCO17_INDEX, :].copy()
-    shoulders = keypoints[..., _COCO17_SHOULDERS, :]
-    converted[..., 1, :2] = shoulders[..., :2].mean(axis=-2)
-    converted[..., 1, 2] = shoulders[..., 2].min(axis=-1)
-    return converted
+    _check_points(keypoints, 17, "COCO-17")
+    return _put_neck_between_shoulders(keypoints[..., _COCO17_INDEX, :])
+
+
+def body25_to_openpose18(keypoints: np.ndarray) -> np.ndarray:
+    """Convert OpenPose BODY_25 keypoints to OpenPose-18: the middle of the hips and the feet are left out.
+
+    Args:
+        keypoints (`np.ndarray`): (..., 25, 3) of x, y and confidence, in any unit.
+
+    Returns:
+        `np.ndarray`: (..., 18, 3) in the same unit.
+    """
+    _check_points(keypoints, 25, "BODY_25")
+    return keypoints[..., _BODY25_INDEX, :]
+
+
+def mediapipe33_to_openpose18(keypoints: np.ndarray) -> np.ndarray:
+    """Convert MediaPipe Pose (BlazePose) landmarks to OpenPose-18.
+
+    Args:
+        keypoints (`np.ndarray`):
+            (..., 33, 3) of x, y and visibility. MediaPipe's `pose_landmarks` are in units of the image's width and
+            height already; its z is not wanted here. It extrapolates joints beyond the picture: pass the result
+            through `hide_points_outside_image`.
+
+    Returns:
+        `np.ndarray`: (..., 18, 3) in the same unit. The neck is the middle of the shoulders, as visible as the less
+        visible one.
+    """
+    _check_points(keypoints, 33, "MediaPipe Pose")
+    return _put_neck_between_shoulders(keypoints[..., _MEDIAPIPE33_INDEX, :])
+
+
+def deepfashion_multimodal21_to_openpose18(keypoints: np.ndarray) -> np.ndarray:
+    """Convert the 21 keypoints of DeepFashion-MultiModal to OpenPose-18.
+
+    The order is read off the data set's picture `assets/keypoints_definition.png`
+    (https://github.com/yumingj/DeepFashion-MultiModal), a man seen from the front, counted from 0: top of the head,
+    right ear, right eye, left eye, left ear, nose, chin, right shoulder, left shoulder, right armpit, left armpit, right
+    elbow, left elbow, right wrist, right hip, left hip, left wrist, right knee, left knee, right ankle, left ankle.
+    Its hips lie on the outline of the body rather than in the joint; they are taken as they are.
+
+    Args:
+        keypoints (`np.ndarray`): (..., 21, 3) of x, y and visibility in [0, 1], in any unit.
+
+    Returns:
+        `np.ndarray`: (..., 18, 3) in the same unit. The neck is the middle of the shoulders, as visible as the less
+        visible one.
+    """
+    _check_points(keypoints, 21, "DeepFashion-MultiModal")
+    return _put_neck_between_shoulders(keypoints[..., _DEEPFASHION_MULTIMODAL21_INDEX, :])
+
+
+def dwpose_to_openpose18(keypoints: np.ndarray, scores: np.ndarray | None = None) -> np.ndarray:
+    """Convert DWPose's body keypoints, which are in OpenPose-18 order already, to the package's format.
+
+    Args:
+        keypoints (`np.ndarray`):
+            (..., 18, 2) of x and y in units of the image's width and height, missing points -1: the `candidate` of
+            DWPose's `bodies`, one person in each row of 18.
+        scores (`np.ndarray`, *optional*):
+            (..., 18) confidences. They become the visibilities; SimCC scores slightly above 1 count as 1. Not the
+            `subset` of DWPose's `bodies`, which holds indices. Without scores every present point has visibility 1.
+
+    Returns:
+        `np.ndarray`: (..., 18, 3) float32; missing points and points outside the image are 0.
+    """
+    if keypoints.shape[-2:] != (NUM_KEYPOINTS, 2):
+        raise ValueError(f"`keypoints` must have shape (..., 18, 2) for DWPose, got {tuple(keypoints.shape)}.")
+    if scores is None:
+        visibility = np.ones(keypoints.shape[:-1])
+    else:
+        if scores.shape != keypoints.shape[:-1]:
+            raise ValueError(
+                f"`scores` must have shape {keypoints.shape[:-1]} like the keypoints, got {scores.shape}."
+            )
+        if not (np.isfinite(scores).all() and scores.min() >= 0 and scores.max() < 2):
+            raise ValueError(
+                f"`scores` must be confidences from 0 to about 1, got {scores.min():.4g} to {scores.max():.4g}; "
+                "DWPose's `subset` holds indices, not scores."
+            )
+        visibility = np.minimum(scores, 1)
+    return hide_points_outside_image(np.concatenate([keypoints, visibility[..., None]], axis=-1))
+
+
+def normalize_keypoints(keypoints: np.ndarray, height: int, width: int) -> np.ndarray:
+    """Bring pixels to [0, 1] and mark what lies outside the image as missing.
+
+    Args:
+        keypoints (`np.ndarray`): (..., 18, 3) of x and y in pixels and a confidence; above 1 it counts as 1.
+        height (`int`), width (`int`): size of the image whose pixels these are.
+
+    Returns:
+        `np.ndarray`: (..., 18, 3) float32 in the package's format.
+    """
+    normalized = keypoints / np.array([width, height, 1.0])
+    normalized[..., 2] = np.minimum(normalized[..., 2], 1)
+    return hide_points_outside_image(normalized)
 
 
 def hide_points_outside_image(keypoints: np.ndarray) -> np.ndarray:
