@@ -7,6 +7,7 @@ The renderer, the dataset importers and the preprocessing of photographs share t
 
 import numpy as np
 
+from .composition_viton_hd import upper_body_strokes
 from .poses import check_pose
 
 
@@ -36,6 +37,11 @@ PARSE_IDS = {name: number for number, name in enumerate(PARSE_LABELS)}
 # Fill colours, the same in red, green and blue.
 AGNOSTIC_FILL = 128
 GARMENT_BACKGROUND = 255
+# Around a picture that is padded to another ratio: the white of a studio, nothing hidden. Garment images are padded
+# with their background.
+PERSON_PADDING = 255
+MASK_PADDING = 0
+PARSE_PADDING = PARSE_IDS["background"]
 
 # What is tried on, by category. Parsers call a long top a dress, and a dress a top and a skirt.
 GARMENT_LABELS = {
@@ -55,6 +61,11 @@ KEPT_LABELS = {
     "lower": HEAD_LABELS + HAND_LABELS + UPPER_BODY_LABELS + ("feet",),
     "dress": HEAD_LABELS + HAND_LABELS + ("feet",),
 }
+
+# How the agnostic image is made: the paper's way, or VITON-HD's.
+RECIPES = ("paper", "viton-hd")
+# VITON-HD restores nothing else: hair stays hidden where the strokes cross it, and so do hands.
+_VITON_HD_KEPT_LABELS = ("face", "glasses") + LOWER_BODY_LABELS
 
 
 def label_mask(parse: np.ndarray, names: tuple[str, ...]) -> np.ndarray:
@@ -82,49 +93,65 @@ def _check_image_and_parse(image: np.ndarray, parse: np.ndarray) -> None:
 
 
 def compose_agnostic(
-    image: np.ndarray, parse: np.ndarray, pose: np.ndarray, category: str = "upper"
+    image: np.ndarray, parse: np.ndarray, pose: np.ndarray, category: str = "upper", recipe: str = "paper"
 ) -> tuple[np.ndarray, np.ndarray]:
     """Hide what the person wears where a garment of `category` goes.
 
     As in TryOnDiffusion (arXiv 2306.08276, preprocessing of inputs): the whole bounding box of the person is masked
     out, then head, hands and lower body are pasted back. The paper knows upper-body garments only; for a lower one the
-    upper body and the feet are pasted back instead, for a dress the feet. A mask that follows the garment's outline would give away its
-    shape. The paper does not state the fill colour, nor whether keypoints count; here the bounding box contains the
-    visible keypoints too, so that a limb which the parser missed is masked.
+    upper body and the feet are pasted back instead, for a dress the feet. A mask that follows the garment's outline
+    would give away its shape. The paper does not state the fill colour, nor whether keypoints count; here the bounding
+    box contains the visible keypoints too, so that a limb which the parser missed is masked.
+
+    The recipe "viton-hd" is that of the VITON-HD data set, for networks trained on it: see
+    `composition_viton_hd.upper_body_strokes`; face, glasses and lower body are pasted back.
 
     Args:
         image (`np.ndarray`): (H, W, 3) uint8, the person.
         parse (`np.ndarray`): (H, W) integer label ids of `PARSE_LABELS`.
         pose (`np.ndarray`): (18, 3) OpenPose keypoints, x and y in [0, 1], missing points with visibility 0.
-        category (`str`): "upper", "lower" or "dress".
+        category (`str`): "upper", "lower" or "dress"; with the recipe "viton-hd" only "upper".
+        recipe (`str`): "paper" or "viton-hd".
 
     Returns:
         `tuple[np.ndarray, np.ndarray]`: the agnostic image (H, W, 3) uint8, hidden pixels are `AGNOSTIC_FILL`; and the
         agnostic mask (H, W) uint8, 255 where the image is hidden (may change), 0 where it is kept.
 
     Raises:
-        ValueError: wrong shapes, dtypes, label ids or category, or `parse` shows no person.
+        ValueError: wrong shapes, dtypes, label ids, category or recipe; `parse` shows no person; or `pose` lacks a
+            point that the recipe needs.
     """
     _check_category(category)
     _check_image_and_parse(image, parse)
     check_pose(pose, "pose")
     if pose.ndim != 2:
         raise ValueError(f"`pose` must be the keypoints of one person, shape (18, 3), got {pose.shape}.")
-    rows, columns = np.nonzero(parse)
-    if not len(rows):
+    if recipe not in RECIPES:
+        raise ValueError(f"`recipe` must be one of {', '.join(RECIPES)}, got {recipe!r}.")
+    if recipe == "viton-hd" and category != "upper":
+        raise ValueError(f"`recipe` viton-hd exists for the category upper only, got {category!r}.")
+    if not parse.any():
         raise ValueError("`parse` shows no person: every label is background (0).")
 
+    if recipe == "paper":
+        hidden = _bounding_box(parse, pose) & ~label_mask(parse, KEPT_LABELS[category])
+    else:
+        hidden = upper_body_strokes(pose, *parse.shape) & ~label_mask(parse, _VITON_HD_KEPT_LABELS)
+    agnostic_image = np.where(hidden[..., None], np.uint8(AGNOSTIC_FILL), image)
+    return agnostic_image, hidden.astype(np.uint8) * 255
+
+
+def _bounding_box(parse: np.ndarray, pose: np.ndarray) -> np.ndarray:
+    """The upright box around a person's labels and visible keypoints: (H, W) bool."""
     height, width = parse.shape
+    rows, columns = np.nonzero(parse)
     visible = pose[pose[:, 2] > 0]
     keypoint_columns = np.minimum((visible[:, 0] * width).astype(int), width - 1)
     keypoint_rows = np.minimum((visible[:, 1] * height).astype(int), height - 1)
     rows, columns = np.concatenate([rows, keypoint_rows]), np.concatenate([columns, keypoint_columns])
-
-    hidden = np.zeros(parse.shape, dtype=bool)
-    hidden[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1] = True
-    hidden &= ~label_mask(parse, KEPT_LABELS[category])
-    agnostic_image = np.where(hidden[..., None], np.uint8(AGNOSTIC_FILL), image)
-    return agnostic_image, hidden.astype(np.uint8) * 255
+    box = np.zeros(parse.shape, dtype=bool)
+    box[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1] = True
+    return box
 
 
 def cut_out_garment(image: np.ndarray, parse: np.ndarray, category: str = "upper") -> np.ndarray:
