@@ -116,6 +116,29 @@ def stages_picture(
     return side_by_side(inputs + results)
 
 
+def contact_sheet(rows: list[list[Panel]], columns: int = 2, height: int = 192) -> Image.Image:
+    """Rows of panels in a grid, filled from the upper left to the right and then downwards.
+
+    Args:
+        rows (`list[list[Panel]]`): The panels of each cell.
+        columns (`int`, *optional*, defaults to 2): Cells side by side.
+        height (`int`, *optional*, defaults to 192): Height of the images in pixels; all are scaled to it.
+
+    Returns:
+        `PIL.Image.Image`: RGB.
+    """
+    if not rows:
+        raise ValueError("`rows` must hold one row at least, got none.")
+    small = [[panel._replace(image=_scaled(panel._replace(pose=None), height)) for panel in panels] for panels in rows]
+    cells = [side_by_side(panels, height) for panels in small]
+    cell_width, cell_height = max(cell.width for cell in cells), cells[0].height
+    size = (cell_width * min(columns, len(cells)), cell_height * -(-len(cells) // columns))
+    picture = Image.new("RGB", size, _BACKGROUND)
+    for number, cell in enumerate(cells):
+        picture.paste(cell, (number % columns * cell_width, number // columns * cell_height))
+    return picture
+
+
 def _scaled(panel: Panel, height: int) -> Image.Image:
     image = panel.image.convert("RGBA")
     image = Image.alpha_composite(Image.new("RGBA", image.size, _BACKGROUND), image).convert("RGB")
