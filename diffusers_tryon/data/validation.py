@@ -78,10 +78,10 @@ class ValidationReport:
             chosen.setdefault(part, []).append(row)
         return chosen
 
-    @property
-    def bad_rows(self) -> int:
-        """How many rows have a problem."""
-        return len({(finding.part, finding.row) for finding in self.findings if finding.row is not None})
+    def bad_rows(self, split: str) -> int:
+        """How many rows of a split have a problem."""
+        bad = {(finding.part, finding.row) for finding in self.findings if finding.row is not None}
+        return sum(self.splits[part] == split for part, _ in bad)
 
     def count(self, kind: str, split: str) -> int:
         """How many problems of a kind a split has."""
