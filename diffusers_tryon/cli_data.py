@@ -18,7 +18,8 @@ def validate(
     folder: Annotated[Path, typer.Argument(help="Data set: Parquet shards, imagefolder or WebDataset.")],
     workers: Annotated[int, typer.Option(help="Processes.", min=1)] = 1,
     fix: Annotated[
-        bool, typer.Option("--fix", help="Move bad rows to FOLDER/quarantine, with a list of what is wrong with each.")
+        bool,
+        typer.Option("--fix", help="Move bad rows to FOLDER/__quarantine__, with a list of what is wrong with each."),
     ] = False,
     report: Annotated[
         Path | None, typer.Option(help="Also write every problem to this JSONL file.", show_default="none")
@@ -40,7 +41,7 @@ def validate(
     ```
     """
     from .data.parts import list_parts
-    from .data.quarantine import quarantine
+    from .data.quarantine import QUARANTINE_FOLDER, quarantine
     from .data.row_panels import rows_sheet
     from .data.validation import validate_parts
     from .image_files import check_image_path, write_image
@@ -62,7 +63,7 @@ def validate(
         write_image(rows_sheet(parts, chosen), sheet)
         typer.echo(f"wrote {sheet}")
     if fix and result.findings:
-        typer.echo(f"moved {quarantine(folder, parts, result)} rows to {folder / 'quarantine'}")
+        typer.echo(f"moved {quarantine(folder, parts, result)} rows to {folder / QUARANTINE_FOLDER}")
     if result.findings:
         raise typer.Exit(1)
 

@@ -20,8 +20,8 @@ from .row_checks import Problem
 from .schema import dataset_features
 
 
-# Folders of a data set that hold what was left out of it.
-LEFT_OUT_FOLDERS = ("rejected", "quarantine")
+# Folders that `datasets` passes over: they hold what was left out of the data set.
+_LEFT_OUT_PREFIXES = (".", "__")
 UNREADABLE_ROW = "unreadable row"
 _FILE_NAME_SUFFIX = "_file_name"
 _ROWS_PER_READ = 32
@@ -181,7 +181,7 @@ def list_parts(folder: str | Path) -> list[Part]:
     parts: list[Part] = []
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder)
-        if name.parts[0] in LEFT_OUT_FOLDERS:
+        if any(part.startswith(_LEFT_OUT_PREFIXES) for part in name.parts):
             continue
         if path.suffix in (".parquet", ".tar"):
             kind = ParquetPart if path.suffix == ".parquet" else WebDatasetPart

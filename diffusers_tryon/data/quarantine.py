@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Bad rows taken out of a data set and kept beside it.
 
-`FOLDER/quarantine/SPLIT.jsonl` lists them with what is wrong; the rows themselves lie beside that list in files named
-after the ones they were taken from, with the suffix `.quarantined`, so that no reader takes them for data.
+`FOLDER/__quarantine__/SPLIT.jsonl` lists them with what is wrong; the rows themselves lie beside that list in files
+named after the ones they were taken from. `datasets` passes over folders with such a name.
 """
 
 import json
@@ -15,14 +15,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as parquet
 
 from .parts import ImageFolderPart, ParquetPart, WebDatasetPart, members_by_key
 from .validation import Finding, ValidationReport
 
 
-QUARANTINE_FOLDER = "quarantine"
-_SUFFIX = ".quarantined"
+QUARANTINE_FOLDER = "__quarantine__"
 # Streaming reads whole row groups.
 _ROWS_PER_GROUP = 100
 
@@ -65,9 +65,9 @@ def quarantine(folder: str | Path, parts: list[FilePart], report: ValidationRepo
 
 def _free_place(room: Path, name: str) -> Path:
     """Where the rows taken out of the file `name` go; an earlier call may have taken others out of it."""
-    flat_name = name.replace(os.sep, "-")
+    name = Path(name.replace(os.sep, "-"))
     number = 1
-    while (place := room / f"{flat_name}.{number}{_SUFFIX}").exists():
+    while (place := room / f"{name.stem}.{number}{name.suffix}").exists():
         number += 1
     return place
 
@@ -88,9 +88,12 @@ def _replace(path: Path, write: Callable[[Path], None]) -> None:
 
 def _split_parquet(path: Path, bad: set[int], place: Path) -> None:
     table = parquet.ParquetFile(path).read()
+    if len(bad) == len(table):
+        # `datasets` cannot read a shard without rows.
+        shutil.move(path, place)
+        return
     is_bad = pa.array([number in bad for number in range(len(table))])
-    kept = table.filter(pa.compute.invert(is_bad))
-    for rows, target in ((table.filter(is_bad), place), (kept, path)):
+    for rows, target in ((table.filter(is_bad), place), (table.filter(pc.invert(is_bad)), path)):
         _replace(target, lambda temporary: parquet.write_table(rows, temporary, row_group_size=_ROWS_PER_GROUP))
 
 
