@@ -3,8 +3,9 @@
 """Procedural cloth: patterns and emblems, evaluated at texture coordinates in metres.
 
 The first coordinate runs around the body, 0 at the front; the second upwards from the hips, 0.6 at the neck.
-A pattern is a function `make(rng)` that draws its parameters and returns `mix(u, v)`: for every point how much of the
-second and of the third colour lies over the first. To add one, write it and name it in `PATTERNS`.
+A pattern is a function `make(rng)` that draws its parameters and returns `mix(u, v, width)`: for every point how much
+of the second and of the third colour lies over the first, averaged over `width` metres where that is fine enough to
+matter. To add one, write it and name it in `PATTERNS`.
 """
 
 import math
@@ -15,7 +16,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 
-Mix = Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
+Mix = Callable[[np.ndarray, np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
 
 _CLOTH_COLOURS = np.array(
     [
@@ -25,6 +26,9 @@ _CLOTH_COLOURS = np.array(
     ]
 ) / 255  # fmt: skip
 _EMBLEM_SIZE = 256
+# Hem, cuffs and neckline end in a darker seam.
+_SEAM_WIDTH = 0.006
+_SEAM_SHADE = 0.82
 # Where emblems sit, in metres above the hips of a torso of 0.6 m (see `garments`).
 _EMBLEM_HEIGHT = 0.4
 
@@ -46,12 +50,14 @@ class Print:
     mix: Mix
     emblem: Emblem | None
 
-    def colour_at(self, points: np.ndarray) -> np.ndarray:
-        """Colour (N, 3) at texture coordinates `points` (N, 2)."""
+    def colour_at(self, points: np.ndarray, edge_distance: np.ndarray, width: np.ndarray) -> np.ndarray:
+        """Colour (N, 3) at texture coordinates `points` (N, 2 or more), `edge_distance` (N,) metres from the edge of
+        the cloth, averaged over about `width` (N,) metres."""
         first, second, third = self.colours
-        second_share, third_share = self.mix(points[:, 0], points[:, 1])
+        second_share, third_share = self.mix(points[:, 0], points[:, 1], width)
         colour = first + second_share[:, None] * (second - first)
         colour = colour + third_share[:, None] * (third - colour)
+        colour *= np.where(edge_distance < _SEAM_WIDTH, _SEAM_SHADE, 1)[:, None]
         if self.emblem is None:
             return colour
         u = (points[:, 0] - self.emblem.offset) / self.emblem.width + 0.5
@@ -76,9 +82,15 @@ def smooth_noise(grid: np.ndarray, u: np.ndarray, v: np.ndarray) -> np.ndarray:
     return upper * (1 - down) + lower * down
 
 
-def _band(position: np.ndarray, share: float) -> np.ndarray:
-    """1 in the first `share` of every period of 1, else 0."""
-    return ((position % 1) < share).astype(np.float64)
+def _band(position: np.ndarray, share: float, width: np.ndarray) -> np.ndarray:
+    """1 in the first `share` of every period of 1, else 0, averaged over `width` periods."""
+
+    def integral(end: np.ndarray) -> np.ndarray:
+        whole = np.floor(end)
+        return whole * share + np.minimum(end - whole, share)
+
+    width = np.maximum(width, 1e-3)
+    return np.clip((integral(position + width / 2) - integral(position - width / 2)) / width, 0, 1)
 
 
 def _nothing(u: np.ndarray) -> np.ndarray:
@@ -86,7 +98,7 @@ def _nothing(u: np.ndarray) -> np.ndarray:
 
 
 def _plain(rng: np.random.Generator) -> Mix:
-    return lambda u, v: (_nothing(u), _nothing(u))
+    return lambda u, v, width: (_nothing(u), _nothing(u))
 
 
 def _stripes(degrees: float, share: tuple[float, float]) -> Callable[[np.random.Generator], Mix]:
@@ -94,23 +106,28 @@ def _stripes(degrees: float, share: tuple[float, float]) -> Callable[[np.random.
     cosine, sine = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
 
     def make(rng: np.random.Generator) -> Mix:
-        period, width = rng.uniform(0.04, 0.14), rng.uniform(*share)
-        return lambda u, v: (_band((v * cosine - u * sine) / period, width), _nothing(u))
+        period, part = rng.uniform(0.04, 0.14), rng.uniform(*share)
+        return lambda u, v, width: (_band((v * cosine - u * sine) / period, part, width / period), _nothing(u))
 
     return make
 
 
 def _check(rng: np.random.Generator) -> Mix:
     period = rng.uniform(0.04, 0.14)
-    return lambda u, v: (0.5 * _band(u / period, 0.5) + 0.5 * _band(v / period, 0.5), _nothing(u))
+    return lambda u, v, width: (
+        0.5 * _band(u / period, 0.5, width / period) + 0.5 * _band(v / period, 0.5, width / period),
+        _nothing(u),
+    )
 
 
 def _tartan(rng: np.random.Generator) -> Mix:
-    period, width, line = rng.uniform(0.08, 0.18), rng.uniform(0.3, 0.5), rng.uniform(0.04, 0.1)
+    period, share, line = rng.uniform(0.08, 0.18), rng.uniform(0.3, 0.5), rng.uniform(0.04, 0.1)
 
-    def mix(u: np.ndarray, v: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        ground = 0.5 * _band(u / period, width) + 0.5 * _band(v / period, width)
-        lines = np.maximum(_band(u / period + 0.3, line), _band(v / period + 0.3, line))
+    def mix(u: np.ndarray, v: np.ndarray, width: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        ground = 0.5 * _band(u / period, share, width / period) + 0.5 * _band(v / period, share, width / period)
+        lines = np.maximum(
+            _band(u / period + 0.3, line, width / period), _band(v / period + 0.3, line, width / period)
+        )
         return ground, 0.8 * lines
 
     return mix
@@ -119,7 +136,7 @@ def _tartan(rng: np.random.Generator) -> Mix:
 def _dots(rng: np.random.Generator) -> Mix:
     period, radius = rng.uniform(0.025, 0.07), rng.uniform(0.2, 0.38)
 
-    def mix(u: np.ndarray, v: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def mix(u: np.ndarray, v: np.ndarray, width: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         row = np.floor(v / period)
         across, up = (u / period + 0.5 * (row % 2)) % 1 - 0.5, (v / period) % 1 - 0.5
         return (across**2 + up**2 < radius**2).astype(np.float64), _nothing(u)
@@ -128,25 +145,29 @@ def _dots(rng: np.random.Generator) -> Mix:
 
 
 def _diamonds(rng: np.random.Generator) -> Mix:
-    width = rng.uniform(0.06, 0.14)
-    height = width * rng.uniform(1.0, 1.7)
+    side = rng.uniform(0.06, 0.14)
+    height = side * rng.uniform(1.0, 1.7)
 
-    def mix(u: np.ndarray, v: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        first, second = np.floor(u / width + v / height), np.floor(u / width - v / height)
+    def mix(u: np.ndarray, v: np.ndarray, width: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        first, second = np.floor(u / side + v / height), np.floor(u / side - v / height)
         return ((first + second) % 2 == 0).astype(np.float64), _nothing(u)
 
     return mix
 
 
 def _zigzag(rng: np.random.Generator) -> Mix:
-    period, width, slope = rng.uniform(0.05, 0.11), rng.uniform(0.04, 0.09), rng.uniform(0.4, 1.0)
-    return lambda u, v: (_band((v + slope * np.abs((u / width) % 2 - 1) * width) / period, 0.5), _nothing(u))
+    period, side, slope = rng.uniform(0.05, 0.11), rng.uniform(0.04, 0.09), rng.uniform(0.4, 1.0)
+
+    def mix(u: np.ndarray, v: np.ndarray, width: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        return _band((v + slope * np.abs((u / side) % 2 - 1) * side) / period, 0.5, width / period), _nothing(u)
+
+    return mix
 
 
 def _colour_block(rng: np.random.Generator) -> Mix:
     edge, band = rng.uniform(0.2, 0.42), rng.uniform(0.04, 0.15)
 
-    def mix(u: np.ndarray, v: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def mix(u: np.ndarray, v: np.ndarray, width: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         return (v > edge).astype(np.float64), ((v < edge) & (v > edge - band)).astype(np.float64) * (band > 0.09)
 
     return mix
@@ -154,13 +175,13 @@ def _colour_block(rng: np.random.Generator) -> Mix:
 
 def _gradient(rng: np.random.Generator) -> Mix:
     low, high = rng.uniform(0.0, 0.15), rng.uniform(0.35, 0.55)
-    return lambda u, v: (np.clip((v - low) / (high - low), 0, 1), _nothing(u))
+    return lambda u, v, width: (np.clip((v - low) / (high - low), 0, 1), _nothing(u))
 
 
 def _camouflage(rng: np.random.Generator) -> Mix:
     grids, scale = rng.standard_normal((2, 16, 16)), rng.uniform(0.03, 0.06)
 
-    def mix(u: np.ndarray, v: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def mix(u: np.ndarray, v: np.ndarray, width: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         blobs = [smooth_noise(grid, u / scale + 0.3 * number, v / scale) for number, grid in enumerate(grids)]
         return (blobs[0] > 0.1).astype(np.float64), (blobs[1] > 0.35).astype(np.float64)
 
@@ -170,7 +191,7 @@ def _camouflage(rng: np.random.Generator) -> Mix:
 def _flowers(rng: np.random.Generator) -> Mix:
     period, petals, offsets = rng.uniform(0.05, 0.1), int(rng.integers(4, 8)), rng.uniform(-0.15, 0.15, (8, 8, 2))
 
-    def mix(u: np.ndarray, v: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def mix(u: np.ndarray, v: np.ndarray, width: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         column, row = np.floor(u / period).astype(int) % 8, np.floor(v / period).astype(int) % 8
         across = (u / period) % 1 - 0.5 + offsets[row, column, 0]
         up = (v / period) % 1 - 0.5 + offsets[row, column, 1]

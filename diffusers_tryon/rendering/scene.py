@@ -166,15 +166,25 @@ def _wrinkle(grids: np.ndarray, points: np.ndarray) -> np.ndarray:
     )
 
 
+def _cloth_per_sample(surface: Surface, screen: np.ndarray) -> np.ndarray:
+    """Metres of cloth (F,) that one sample of the picture spans on each face; `screen` (V, 2) is in samples."""
+
+    def area(first: np.ndarray, second: np.ndarray, third: np.ndarray) -> np.ndarray:
+        across, up = second - first, third - first
+        return np.abs(across[:, 0] * up[:, 1] - across[:, 1] * up[:, 0])
+
+    cloth = area(*(surface.texture_coordinates[:, corner] for corner in range(3)))
+    seen = area(*(screen[surface.faces[:, corner]] for corner in range(3)))
+    return np.sqrt(cloth / np.maximum(seen, 1e-3))
+
+
 def _paint_cloth(
-    surface: Surface, face: np.ndarray, barycentric: np.ndarray, wrinkles: np.ndarray
+    surface: Surface, face: np.ndarray, barycentric: np.ndarray, screen: np.ndarray, wrinkles: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Colour (N, 3) and change of the normal (N, 3) at fragments of a garment, `face` counted within it."""
     points = np.einsum("nk,nkc->nc", barycentric, surface.texture_coordinates[face])
-    colour = surface.cloth.colour_at(points)
-    # A darker seam along hem, cuffs and neckline.
-    near_edge = _interpolate(surface.edge_distance, surface.faces[face], barycentric) < 0.006
-    colour[near_edge] *= 0.82
+    edge_distance = _interpolate(surface.edge_distance, surface.faces[face], barycentric)
+    colour = surface.cloth.colour_at(points, edge_distance, _cloth_per_sample(surface, screen)[face])
     tilt = np.zeros((len(face), 3))
     tilt[:, 0] = 0.9 * _wrinkle(wrinkles, points)
     tilt[:, 2] = 0.9 * _wrinkle(wrinkles, points + 0.33)
@@ -186,10 +196,12 @@ def _shade(
     mesh: _Mesh,
     face: np.ndarray,
     barycentric: np.ndarray,
+    screen: np.ndarray,
     camera: Camera,
     setting: Setting,
 ) -> np.ndarray:
-    """Colours (N, 3) in [0, 1] of the fragments."""
+    """Colours (N, 3) in [0, 1] of the fragments; `screen` (V, 2) is the mesh in samples of the picture."""
+    first_vertex = np.cumsum([0] + [len(surface.vertices) for surface in surfaces])
     triangles = mesh.faces[face]
     normals = _interpolate(mesh.normals, triangles, barycentric).astype(np.float64)
     positions = _interpolate(mesh.vertices, triangles, barycentric)
@@ -203,7 +215,9 @@ def _shade(
         fragments = np.nonzero(surface_of_fragment == number)[0]
         local_face = face[fragments] - mesh.first_face[number]
         if surface.cloth is not None:
-            colours[fragments], tilt = _paint_cloth(surface, local_face, barycentric[fragments], setting.wrinkles)
+            colours[fragments], tilt = _paint_cloth(
+                surface, local_face, barycentric[fragments], screen[first_vertex[number] :], setting.wrinkles
+            )
             normals[fragments] += tilt
         else:
             colours[fragments] = _interpolate(surface.colours, surface.faces[local_face], barycentric[fragments])
@@ -239,7 +253,7 @@ def render(surfaces: list[Surface], camera: Camera, setting: Setting, size: int)
     face, barycentric = _rasterize_seen(mesh, screen, fine)
     hit = np.nonzero(face >= 0)[0]
     face, barycentric = face[hit], barycentric[hit]
-    colours = _shade(surfaces, mesh, face, barycentric, camera, setting)
+    colours = _shade(surfaces, mesh, face, barycentric, screen[:, :2], camera, setting)
     labels = mesh.labels[mesh.faces[face, barycentric.argmax(axis=1)]]
 
     depth_samples = np.full(fine * fine, np.inf, np.float32)
