@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The light that falls on a person: a key light with a shadow, a fill light, and light from all around."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -32,6 +32,13 @@ class Light:
     ground: np.ndarray
     shadow: float = 0.75
     softness: float = 0.0
+
+    def turned(self, axes: np.ndarray) -> "Light":
+        """The light when its directions were seen from a camera with `axes` (3, 3), see `Camera`."""
+        # The sky stays above: only the camera's turn around the vertical counts.
+        rightwards = normalize(axes[0] * (1, 1, 0))
+        level = np.stack([rightwards, np.cross((0, 0, 1), rightwards), (0, 0, 1)])
+        return replace(self, key_direction=self.key_direction @ level, fill_direction=self.fill_direction @ level)
 
     def at(self, normals: np.ndarray, blocked: np.ndarray) -> np.ndarray:
         """Light (N, 3) on surfaces with unit normals (N, 3) of which `blocked` (N,) in [0, 1] lies in the shadow."""

@@ -21,7 +21,7 @@ from pyarrow import ArrowException
 from tqdm.auto import tqdm
 
 from ..data.schema import dataset_features
-from .samples import check_render_arguments, render_pair, render_unpaired, row_id
+from .samples import PAIR_COLUMNS, UNPAIRED_COLUMNS, check_render_arguments, render_pair, render_unpaired, row_id
 
 
 # Rows of pools with different seeds never meet as long as a pool has fewer rows than this.
@@ -87,7 +87,7 @@ def _holds_rows(path: Path, ids: list[str], size: int) -> bool:
 
 def _write_shard(rows: list[dict], path: Path, unpaired: bool) -> None:
     """Write a shard beside its place and rename it, so that a shard with its final name is always complete."""
-    features = dataset_features(("person_parse", "target_image") if unpaired else ("person_parse",))
+    features = dataset_features(UNPAIRED_COLUMNS if unpaired else PAIR_COLUMNS)
     dataset = Dataset.from_dict({name: [row[name] for row in rows] for name in features}, features=features)
     temporary = path.with_suffix(f".{os.getpid()}.tmp")
     parquet.write_table(dataset.with_format("arrow")[:], temporary, row_group_size=_ROWS_PER_GROUP)

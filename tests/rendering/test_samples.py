@@ -9,97 +9,161 @@ import numpy as np
 import pytest
 import torch
 
-from diffusers_tryon.composition import KEPT_LABELS, PARSE_IDS, label_mask
+from diffusers_tryon.composition import CATEGORIES, GARMENT_LABELS, KEPT_LABELS, PARSE_IDS, label_mask
 from diffusers_tryon.data.schema import dataset_features
 from diffusers_tryon.poses import check_pose
 from diffusers_tryon.rendering import samples
 from diffusers_tryon.rendering.body import TEST_SHAPES, load_body_asset, shapes_of_split
 from diffusers_tryon.rendering.identity import draw_identity
-from diffusers_tryon.rendering.outfits import draw_outfit
-from diffusers_tryon.rendering.samples import render_pair, render_unpaired
+from diffusers_tryon.rendering.outfits import draw_outfit, exchange_garment
+from diffusers_tryon.rendering.photography import draw_shot, photograph
+from diffusers_tryon.rendering.samples import (
+    PAIR_COLUMNS,
+    UNPAIRED_COLUMNS,
+    render_pair,
+    render_unpaired,
+    row_id,
+)
+from diffusers_tryon.rendering.scene import Picture
 
 
 SIZE = 48
-SEEDS = range(16)
+SEEDS = range(5)
+
+
+def rows_of_all_categories(render) -> list[dict]:
+    return [render(seed, SIZE, category=category) for seed in SEEDS for category in CATEGORIES]
 
 
 @pytest.fixture(scope="module")
 def pairs() -> list[dict]:
-    return [render_pair(seed, SIZE) for seed in SEEDS]
+    return rows_of_all_categories(render_pair)
 
 
 @pytest.fixture(scope="module")
 def unpaired() -> list[dict]:
-    return [render_unpaired(seed, SIZE) for seed in SEEDS]
+    return rows_of_all_categories(render_unpaired)
 
 
 def test_rows_have_the_columns_of_the_schema(pairs, unpaired):
-    assert set(pairs[0]) == set(dataset_features(("person_parse",)))
-    assert set(unpaired[0]) == set(dataset_features(("person_parse", "target_image")))
+    assert set(pairs[0]) == set(dataset_features(PAIR_COLUMNS))
+    assert set(unpaired[0]) == set(dataset_features(UNPAIRED_COLUMNS))
     for row in pairs + unpaired:
         for name in ("person_image", "agnostic_image", "garment_image"):
             assert row[name].shape == (SIZE, SIZE, 3) and row[name].dtype == np.uint8
-        for name in ("agnostic_mask", "person_parse"):
+        for name in ("agnostic_mask", "person_parse", "garment_parse"):
             assert row[name].shape == (SIZE, SIZE) and row[name].dtype == np.uint8
         for name in ("person_pose", "garment_pose"):
             assert row[name].shape == (18, 3) and row[name].dtype == np.float32
             check_pose(row[name], name)
-    assert len({row["id"] for row in pairs + unpaired}) == 2 * len(SEEDS)
+    assert len({row["id"] for row in pairs + unpaired}) == 2 * len(SEEDS) * len(CATEGORIES)
 
 
-def test_the_agnostic_image_shows_no_pixel_of_the_top_and_keeps_the_rest(pairs, unpaired):
+def test_the_category_is_drawn_unless_it_is_given():
+    drawn = [render_pair(seed, 16) for seed in range(12)]
+    assert {row["category"] for row in drawn} == set(CATEGORIES)
+    for seed, row in enumerate(drawn[:4]):
+        given = render_pair(seed, 16, category=row["category"])
+        assert all(np.array_equal(row[name], given[name]) for name in row)
+        assert row["id"] == row_id(seed, "train", unpaired=False) == f"train-paired-{row['category']}-{seed}"
+        assert row["person_id"] == f"train-{seed}" and row["garment_id"] == f"train-{seed}-{row['category']}"
+
+
+def test_the_agnostic_image_shows_no_pixel_of_the_garment_and_keeps_the_rest(pairs, unpaired):
     for row in pairs + unpaired:
         hidden = row["agnostic_mask"] == 255
         assert set(np.unique(row["agnostic_mask"])) <= {0, 255}
-        assert hidden[row["person_parse"] == PARSE_IDS["top"]].all()
+        assert hidden[label_mask(row["person_parse"], GARMENT_LABELS[row["category"]])].all()
         assert (row["agnostic_image"][hidden] == 128).all()
         assert np.array_equal(row["agnostic_image"][~hidden], row["person_image"][~hidden])
-        # Head, hands and lower body are seen, but for their pixels along the edge of the top.
-        kept = label_mask(row["person_parse"], KEPT_LABELS["upper"])
-        assert hidden[kept].mean() < 0.2
+        # What the category keeps is seen, but for its pixels along the edge of the garment.
+        kept = label_mask(row["person_parse"], KEPT_LABELS[row["category"]])
+        assert hidden[kept].mean() < 0.25
 
 
 def test_arms_and_neck_are_hidden_because_a_garment_may_cover_them(pairs):
     for row in pairs:
-        bare = label_mask(row["person_parse"], ("arms", "torso"))
-        assert (row["agnostic_mask"][bare] == 255).all()
+        if row["category"] != "lower":
+            bare = label_mask(row["person_parse"], ("arms", "torso"))
+            assert (row["agnostic_mask"][bare] == 255).all()
 
 
-def test_the_colour_of_the_garment_does_not_leak_along_its_edges():
+@pytest.mark.parametrize("category", CATEGORIES)
+def test_the_colour_of_the_garment_does_not_leak_along_its_edges(category):
     """Render the same scene in another cloth of the same cut: what the agnostic image shows must not change."""
-    for seed in range(4):
+    part = {"upper": "top", "lower": "bottom", "dress": "dress"}[category]
+    for seed in range(2):
         identity = draw_identity(np.random.default_rng(seed), "train")
-        outfit = draw_outfit(np.random.default_rng(seed), "upper")
-        shot = samples._draw_shot(np.random.default_rng(seed), identity)
-        cloth = draw_outfit(np.random.default_rng(seed + 100), "upper").top.cloth
-        changed = replace(outfit, top=replace(outfit.top, cloth=cloth))
+        outfit = draw_outfit(np.random.default_rng(seed), category)
+        cloth = getattr(draw_outfit(np.random.default_rng(seed + 100), category), part).cloth
+        changed = replace(outfit, **{part: replace(getattr(outfit, part), cloth=cloth)})
+        shot = draw_shot(np.random.default_rng(seed), identity, category, from_behind=False, of_garment=False)
         first, second = (
-            samples._person_columns(*samples._photograph(identity, worn, shot, SIZE)) for worn in (outfit, changed)
+            samples._person_columns(*photograph(identity, worn, shot, category, SIZE), category)
+            for worn in (outfit, changed)
         )
         assert not np.array_equal(first["person_image"], second["person_image"])
         for name in ("agnostic_image", "agnostic_mask", "person_pose", "person_parse"):
             assert np.array_equal(first[name], second[name]), name
 
 
+def test_the_garment_is_seen_well(pairs, unpaired):
+    for row in pairs + unpaired:
+        labels = GARMENT_LABELS[row["category"]]
+        assert label_mask(row["person_parse"], labels).mean() > 0.03
+        garment = label_mask(row["garment_parse"], labels)
+        assert garment.mean() > 0.1
+        # It fills the picture as a crop would; the rest is white.
+        assert (row["garment_image"][~garment] == 255).all()
+        if row["garment_type"] == "flat":
+            assert set(np.unique(row["garment_parse"])) <= {0, *(PARSE_IDS[name] for name in labels)}
+    extents = []
+    for row in pairs:
+        rows, columns = np.nonzero((row["garment_image"] < 255).any(axis=-1))
+        extents.append(max(np.ptp(rows), np.ptp(columns)) / SIZE)
+    assert np.mean(np.array(extents) > 0.6) > 0.7
+
+
+def test_nobody_is_seen_from_the_front_in_one_picture_and_from_behind_in_the_other():
+    """The right shoulder is to the left of the left one in a picture from the front."""
+    from_behind = []
+    for seed in range(40):
+        plan = samples._draw_plan("train", seed, "upper")
+        from_behind.append(plan.from_behind)
+        if not plan.from_behind and seed > 3:
+            continue
+        row = render_pair(seed, 16, category="upper")
+        for name in ("person_pose", "garment_pose"):
+            right, left = row[name][2], row[name][5]
+            if right[2] and left[2]:
+                assert (right[0] > left[0]) == plan.from_behind
+        if plan.from_behind:
+            assert row["garment_type"] == "worn"
+    assert 0 < sum(from_behind) < 10
+
+
 def test_keypoints_lie_on_the_person_and_the_nose_on_the_face(pairs):
     for row in pairs:
+        if row["category"] == "lower":
+            continue
         visible = row["person_pose"][row["person_pose"][:, 2] > 0]
         columns, rows = np.minimum((visible[:, :2] * SIZE).astype(int), SIZE - 1).T
         assert np.mean(row["person_parse"][rows, columns] > 0) > 0.9
-        # Hands may be in front of the face.
-        assert row["person_parse"][rows[0], columns[0]] in (PARSE_IDS["face"], PARSE_IDS["hands"])
+        # Hands may be in front of the face, and a back view shows the hair.
+        assert label_mask(row["person_parse"][rows[0], columns[0]], ("face", "hands", "hair"))
         # Shoulders are above hips, and the head above the shoulders.
         pose = row["person_pose"]
         assert pose[0, 1] < pose[[2, 5], 1].max() < pose[[8, 11], 1].min()
 
 
 def test_points_outside_the_frame_are_missing(pairs):
-    # Upper-body shots end above the knees.
-    knees = np.array([row["person_pose"][[9, 12], 2] for row in pairs])
-    assert (knees == 0).any() and (knees == 1).any()
+    # Upper-body shots end above the ankles, full ones do not, and one of the legs shows no head.
+    ankles = np.array([row["person_pose"][[10, 13], 2].min() for row in pairs if row["category"] == "upper"])
+    noses = np.array([row["person_pose"][0, 2] for row in pairs if row["category"] == "lower"])
+    assert (ankles == 0).any() and (noses == 0).any() and (noses > 0).any()
     for row in pairs:
         missing = row["person_pose"][:, 2] == 0
-        assert (row["person_pose"][missing] == 0).all() and (row["person_pose"][~missing, 2] == 1).all()
+        assert (row["person_pose"][missing] == 0).all()
 
 
 def test_flat_garments_have_no_pose_and_worn_ones_have(pairs):
@@ -136,21 +200,48 @@ def test_rows_follow_from_the_seed_alone():
     assert not np.array_equal(first["person_image"], render_pair(3, SIZE, split="test")["person_image"])
 
 
-def test_the_target_of_an_unpaired_row_is_the_same_person_in_another_top(unpaired):
-    changed_in_head, changed_in_kept = [], []
-    for row in unpaired:
+@pytest.mark.parametrize("category", CATEGORIES)
+def test_the_target_of_an_unpaired_row_is_the_same_person_in_another_garment(unpaired, category):
+    changed_in_head, changed_in_kept = [False], []
+    for row in (row for row in unpaired if row["category"] == category):
         difference = np.abs(row["person_image"].astype(int) - row["target_image"]).max(axis=-1)
         parse = row["person_parse"]
-        assert difference[parse == PARSE_IDS["top"]].mean() > 8
-        # The background changes only where the other top is wider: near the person.
+        assert difference[label_mask(parse, GARMENT_LABELS[category])].mean() > 8
+        # The background changes only where the other garment is wider: near the person.
         rows, columns = np.nonzero(parse)
         far = np.ones(parse.shape, dtype=bool)
         far[max(rows.min() - 3, 0) : rows.max() + 4, max(columns.min() - 3, 0) : columns.max() + 4] = False
         assert (difference[far] == 0).all()
         changed_in_head += list(difference[label_mask(parse, ("face", "hair"))] > 2)
         changed_in_kept += list(difference[row["agnostic_mask"] == 0] > 2)
-    # Head, hands and lower body change only where the other top covers them or throws another shadow.
-    assert np.mean(changed_in_head) < 0.04 and np.mean(changed_in_kept) < 0.06
+    # What the category keeps changes only where the other garment covers it or throws another shadow.
+    assert np.mean(changed_in_head) < 0.04 and np.mean(changed_in_kept) < 0.08
+
+
+def touching(picture: Picture, names: tuple[str, ...]) -> np.ndarray:
+    """Where (S, S) labels have any share in the pixel's colour."""
+    return label_mask(picture.label_samples, names).any(axis=0)
+
+
+@pytest.mark.parametrize("category", CATEGORIES)
+def test_without_shadows_only_the_garments_differ_between_a_person_and_its_target(category):
+    """The exact truth: no pixel without a share of an exchanged garment in either picture changes by one step."""
+    own_labels = GARMENT_LABELS[category]
+    for seed in range(3):
+        identity = draw_identity(np.random.default_rng(seed), "test")
+        outfit, other = (draw_outfit(np.random.default_rng(seed + more), category) for more in (0, 50))
+        shot = draw_shot(np.random.default_rng(seed), identity, category, from_behind=False, of_garment=False)
+        shot = replace(shot, light=replace(shot.light, shadow=0.0))
+        pictures = [
+            photograph(identity, worn, shot, category, SIZE)[0]
+            for worn in (outfit, exchange_garment(outfit, other, category))
+        ]
+        garment = touching(pictures[0], own_labels) | touching(pictures[1], own_labels)
+        # A lower garment is cut under the hem of the top, so the last triangles above the hem are others.
+        near_hem = category == "upper" and touching(pictures[0], ("pants", "skirt"))
+        changed = (pictures[0].image != pictures[1].image).any(axis=-1) & ~garment
+        assert not (changed & ~near_hem).any() and changed.mean() < 0.01
+        assert not np.array_equal(pictures[0].image[garment], pictures[1].image[garment])
 
 
 def distance_to_blends(vertices: np.ndarray, shapes: tuple[int, ...]) -> float:
@@ -181,6 +272,7 @@ def test_identities_of_the_splits_come_from_different_bodies():
         ({"seed": 1.5}, "`seed` must be an integer"),
         ({"size": 8}, "`size` must be an integer from 16 to 1024 pixels, got 8"),
         ({"size": 64.0}, "`size` must be an integer"),
+        ({"category": "shoes"}, "`category` must be one of upper, lower, dress, or None to draw it, got 'shoes'"),
         ({"split": "validation"}, "`split` must be one of train, test, got 'validation'"),
     ],
 )

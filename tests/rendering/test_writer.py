@@ -7,7 +7,7 @@ import pytest
 from datasets import load_dataset
 
 from diffusers_tryon.data.schema import dataset_features
-from diffusers_tryon.rendering.samples import render_pair
+from diffusers_tryon.rendering.samples import PAIR_COLUMNS, render_pair
 from diffusers_tryon.rendering.writer import row_seed, write_pairs
 
 
@@ -25,7 +25,7 @@ def contents(folder) -> dict[str, bytes]:
 
 def test_a_pool_loads_with_datasets_and_holds_the_rendered_rows(pool, tmp_path):
     loaded = load_dataset(str(pool), split="train", cache_dir=str(tmp_path))
-    assert loaded.features == dataset_features(("person_parse",))
+    assert loaded.features == dataset_features(PAIR_COLUMNS)
     assert len(loaded) == 7 and len(set(loaded["id"])) == 7
     for index in (0, 3, 6):
         row, expected = loaded[index], render_pair(row_seed(2, index), SIZE)
