@@ -25,7 +25,7 @@ from .samples import PAIR_COLUMNS, UNPAIRED_COLUMNS, check_render_arguments, ren
 
 
 # Rows of pools with different seeds never meet as long as a pool has fewer rows than this.
-_ROWS_PER_SEED = 2**32
+ROWS_PER_SEED = 2**32
 _ROWS_PER_TASK = 4
 # Streaming reads whole row groups.
 _ROWS_PER_GROUP = 100
@@ -33,7 +33,7 @@ _ROWS_PER_GROUP = 100
 
 def row_seed(seed: int, index: int) -> int:
     """The seed of row `index` in a pool with `seed`."""
-    return seed * _ROWS_PER_SEED + index
+    return seed * ROWS_PER_SEED + index
 
 
 def _encode_png(image: np.ndarray) -> dict[str, bytes | None]:
