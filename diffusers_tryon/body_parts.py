@@ -1,0 +1,239 @@
+# Copyright 2026 The diffusers-tryon authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Dividing what a label map does not tell apart (arm and hand, leg and foot, head and neck, skin) by keypoints."""
+
+import itertools
+from typing import NamedTuple
+
+import numpy as np
+
+from .poses import KEYPOINT_NAMES
+
+
+# Labels that are divided here, and what remains of them.
+_REMAINDERS = {
+    "right arm": "arms",
+    "left arm": "arms",
+    "right leg": "legs",
+    "left leg": "legs",
+    "socks": "legs",
+    "head and neck": "face",
+}
+DIVIDED_LABELS = ("skin", *_REMAINDERS)
+
+# Lengths of a grown person's bones in metres. The one that is longest in the picture, compared with these, tells how
+# many pixels a metre has, because turning a bone out of the picture's plane only shortens it.
+_BONES = (
+    ("right_shoulder", "left_shoulder", 0.34),
+    ("right_shoulder", "right_elbow", 0.29),
+    ("left_shoulder", "left_elbow", 0.29),
+    ("right_elbow", "right_wrist", 0.25),
+    ("left_elbow", "left_wrist", 0.25),
+    ("right_shoulder", "right_hip", 0.50),
+    ("left_shoulder", "left_hip", 0.50),
+    ("right_hip", "right_knee", 0.42),
+    ("left_hip", "left_knee", 0.42),
+    ("right_knee", "right_ankle", 0.41),
+    ("left_knee", "left_ankle", 0.41),
+)
+# In metres: from the middle of the shoulders up to the chin and down to the middle of the hips; from hip to knee.
+_NECK_LENGTH, _TORSO_LENGTH, _THIGH_LENGTH = 0.12, 0.50, 0.42
+# The chin's place between the middle of the shoulders (0) and the nose (1).
+_CHIN = 0.55
+# Half the thickness of the parts of the body in metres.
+_ARM_RADIUS, _LEG_RADIUS, _END_RADIUS = 0.05, 0.08, 0.09
+_TORSO_RADIUS, _NECK_RADIUS, _SHOULDER_RADIUS, _HEAD_RADIUS = 0.13, 0.07, 0.04, 0.10
+
+
+class _Body(NamedTuple):
+    """Keypoints in pixels by name, those that are there, and how many pixels a metre has (0 if nothing tells)."""
+
+    points: dict[str, np.ndarray]
+    metre: float
+
+
+class _Capsule(NamedTuple):
+    """A part of the body: all that is not farther than `radius` from the line between two points."""
+
+    label: str
+    start: np.ndarray
+    end: np.ndarray
+    radius: float
+
+
+class _End(NamedTuple):
+    """What becomes of a limb beyond its last joint.
+
+    Attributes:
+        joint: the last joint.
+        before: the joints before it; the first of them that is there gives the limb's direction.
+        length: metres from the joint to the tips of fingers or toes.
+        limb: labels of this limb, its own first.
+        limbs: labels that the limb's end may have if the parser took one side for the other.
+        name: label of the end.
+    """
+
+    joint: str
+    before: tuple[str, str]
+    length: float
+    limb: tuple[str, ...]
+    limbs: tuple[str, ...]
+    name: str
+
+
+_ARMS, _LEGS = ("right arm", "left arm"), ("right leg", "left leg", "socks")
+_ENDS = (
+    _End("right_wrist", ("right_elbow", "right_shoulder"), 0.21, ("right arm",), _ARMS, "hands"),
+    _End("left_wrist", ("left_elbow", "left_shoulder"), 0.21, ("left arm",), _ARMS, "hands"),
+    _End("right_ankle", ("right_knee", "right_hip"), 0.26, ("right leg", "socks"), _LEGS, "feet"),
+    _End("left_ankle", ("left_knee", "left_hip"), 0.26, ("left leg", "socks"), _LEGS, "feet"),
+)
+# How many square metres beyond the joint must have the limb's own label for that label to be believed; a hand seen from
+# its narrow side has more.
+_BELIEVED_AREA = 0.003
+
+
+def divide_by_keypoints(labels: np.ndarray, ids: dict[str, int], pose: np.ndarray) -> np.ndarray:
+    """Divide the labels of `DIVIDED_LABELS`.
+
+    - "skin" belongs to the part of the body it is nearest to: arms, legs, face or torso.
+    - "head and neck" below the chin becomes "torso", the rest "face".
+    - "right arm" and "left arm" beyond the wrist, seen from the elbow, and not farther than a hand is long, become
+      "hands", the rest "arms". A hand that lies on the other arm takes its own arm's pixels only.
+    - "right leg", "left leg" and "socks" beyond the ankle become "feet" in the same way, the rest "legs".
+
+    Args:
+        labels (`np.ndarray`): (H, W) uint8.
+        ids (`dict[str, int]`): the ids in `labels` of `DIVIDED_LABELS` and of what they become.
+        pose (`np.ndarray`): (18, 3) keypoints in the package's format.
+
+    Returns:
+        `np.ndarray`: (H, W) uint8 without `DIVIDED_LABELS`.
+
+    Raises:
+        ValueError: there is skin, and no keypoints that tell whose skin it is.
+    """
+    labels = labels.copy()
+    body = _measure_body(pose, *labels.shape)
+    _divide_skin(labels, ids, body)
+    _divide_neck(labels, ids, body)
+    for end in _ENDS:
+        _mark_end(labels, ids, body, end)
+    for divided, remainder in _REMAINDERS.items():
+        labels[labels == ids[divided]] = ids[remainder]
+    return labels
+
+
+def _measure_body(pose: np.ndarray, height: int, width: int) -> _Body:
+    pixels = pose[:, :2].astype(np.float64) * (width, height)
+    points = {name: pixels[number] for number, name in enumerate(KEYPOINT_NAMES) if pose[number, 2] > 0}
+    metres = [np.linalg.norm(points[a] - points[b]) / length for a, b, length in _BONES if {a, b} <= points.keys()]
+    return _Body(points, max(metres, default=0.0))
+
+
+def _pixels_of(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Rows and columns where `mask` is True, and the middles of those pixels as (N, 2) of x and y."""
+    rows, columns = np.nonzero(mask)
+    return rows, columns, np.stack([columns, rows], axis=-1) + 0.5
+
+
+def _mark_end(labels: np.ndarray, ids: dict[str, int], body: _Body, end: _End) -> None:
+    """Mark in place what lies beyond a limb's last joint."""
+    before = [body.points[name] for name in end.before if name in body.points]
+    if end.joint not in body.points or not before:
+        return
+    joint, reach = body.points[end.joint], body.metre * end.length
+    rows, columns, places = _pixels_of(np.isin(labels, [ids[name] for name in end.limbs]))
+    beyond = ((places - joint) @ (joint - before[0]) > 0) & (np.linalg.norm(places - joint, axis=-1) <= reach)
+    rows, columns = rows[beyond], columns[beyond]
+    own = np.isin(labels[rows, columns], [ids[name] for name in end.limb])
+    if own.sum() >= _BELIEVED_AREA * body.metre**2:
+        rows, columns = rows[own], columns[own]
+    labels[rows, columns] = ids[end.name]
+
+
+def _chin(body: _Body) -> tuple[np.ndarray, np.ndarray] | None:
+    """The chin and the direction from the neck up to it, if the neck is there."""
+    if "neck" not in body.points:
+        return None
+    neck = body.points["neck"]
+    up, length = np.array([0.0, -1.0]), _NECK_LENGTH * body.metre
+    if "nose" in body.points:
+        to_nose = body.points["nose"] - neck
+        distance = np.linalg.norm(to_nose)
+        if distance > 0:
+            # A head that is bent forward has its chin lower.
+            up, length = to_nose / distance, min(length, _CHIN * distance)
+    return neck + up * length, up
+
+
+def _divide_neck(labels: np.ndarray, ids: dict[str, int], body: _Body) -> None:
+    chin = _chin(body)
+    if chin is None:
+        return
+    rows, columns, places = _pixels_of(labels == ids["head and neck"])
+    below = ((places - chin[0]) @ chin[1]) < 0
+    labels[rows[below], columns[below]] = ids["torso"]
+
+
+def _divide_skin(labels: np.ndarray, ids: dict[str, int], body: _Body) -> None:
+    rows, columns, places = _pixels_of(labels == ids["skin"])
+    if not len(rows):
+        return
+    capsules = _capsules(body)
+    if not capsules or body.metre == 0:
+        raise ValueError("`pose` does not tell whose skin the label skin is: too many keypoints are missing.")
+    distances = np.stack([_distance(places, capsule) - capsule.radius * body.metre for capsule in capsules])
+    # Of the parts that a pixel lies in the first counts.
+    nearest = np.maximum(distances, 0).argmin(axis=0)
+    labels[rows, columns] = np.array([ids[capsule.label] for capsule in capsules], labels.dtype)[nearest]
+
+
+def _distance(places: np.ndarray, capsule: _Capsule) -> np.ndarray:
+    """From places (N, 2) to the capsule's line (N,)."""
+    along = capsule.end - capsule.start
+    length = max(float(along @ along), 1e-9)
+    nearest = capsule.start + np.clip((places - capsule.start) @ along / length, 0, 1)[:, None] * along
+    return np.linalg.norm(places - nearest, axis=-1)
+
+
+def _capsules(body: _Body) -> list[_Capsule]:
+    """The parts of the body whose keypoints are there; what may be in front of others comes first."""
+    points = body.points
+    arms, legs = [], []
+    for side in ("right", "left"):
+        arm = [points.get(f"{side}_{name}") for name in ("shoulder", "elbow", "wrist")]
+        leg = [points.get(f"{side}_{name}") for name in ("hip", "knee", "ankle")]
+        if leg[0] is not None and leg[1] is None:
+            # Photographs often end above the knees.
+            leg[1] = leg[0] + (0, _THIGH_LENGTH * body.metre)
+        for capsules, joints, limb, radius in ((arms, arm, "arm", _ARM_RADIUS), (legs, leg, "leg", _LEG_RADIUS)):
+            for start, stop in itertools.pairwise(joints):
+                if start is not None and stop is not None:
+                    capsules.append(_Capsule(f"{side} {limb}", start, stop, radius))
+    for end in _ENDS:
+        before = [points[name] for name in end.before if name in points]
+        if end.joint in points and before:
+            joint = points[end.joint]
+            direction = (joint - before[0]) / max(np.linalg.norm(joint - before[0]), 1e-9)
+            middle = joint + direction * 0.5 * end.length * body.metre
+            (arms if end.limbs == _ARMS else legs).append(_Capsule(end.limb[0], joint, middle, _END_RADIUS))
+    capsules = arms + legs
+    if "nose" in points:
+        capsules.append(_Capsule("face", points["nose"], points["nose"], _HEAD_RADIUS))
+    chin = _chin(body)
+    if chin is not None:
+        neck = points["neck"]
+        capsules.append(_Capsule("torso", neck, chin[0], _NECK_RADIUS))
+        capsules.append(_Capsule("torso", neck, _middle_of_hips(body), _TORSO_RADIUS))
+        for name in ("right_shoulder", "left_shoulder"):
+            if name in points:
+                capsules.append(_Capsule("torso", neck, points[name], _SHOULDER_RADIUS))
+    return capsules
+
+
+def _middle_of_hips(body: _Body) -> np.ndarray:
+    hips = [body.points[name] for name in ("right_hip", "left_hip") if name in body.points]
+    if hips:
+        return np.mean(hips, axis=0)
+    return body.points["neck"] + (0, _TORSO_LENGTH * body.metre)
