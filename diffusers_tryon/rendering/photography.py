@@ -7,7 +7,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..composition import GARMENT_LABELS, PARSE_IDS
-from ..poses import coco17_to_openpose18, hide_points_outside_image
 from .backgrounds import Background, draw_background
 from .body import forward_kinematics, load_body_asset, skin
 from .cameras import View, aim, body_heading, draw_view, framed_points
@@ -18,6 +17,7 @@ from .people import body_surfaces
 from .pose_sampling import Rotations, sample_pose
 from .scene import Picture, Setting, draw_wrinkles, render
 from .surfaces import Surface
+from .visibility import seen_keypoints
 
 
 # How often a photograph of a person who shows a garment of a category is framed how.
@@ -94,7 +94,7 @@ def photograph(identity: Identity, outfit: Outfit, shot: Shot, category: str, si
         size (`int`): height and width in pixels.
 
     Returns:
-        `tuple[Picture, np.ndarray]`: the picture, and the OpenPose keypoints (18, 3).
+        `tuple[Picture, np.ndarray]`: the picture, and the OpenPose keypoints (18, 3), see `seen_keypoints`.
     """
     asset = load_body_asset()
     shape = identity.shape
@@ -113,9 +113,7 @@ def photograph(identity: Identity, outfit: Outfit, shot: Shot, category: str, si
     surfaces = body_surfaces(identity, posed, transforms, hidden) + garment_surfaces
     setting = Setting(shot.light.turned(camera.axes), shot.background.paint(size), shot.wrinkles)
     picture = render(surfaces, camera, setting, size)
-    projected = camera.project(keypoints)
-    projected[:, 2] = 1.0
-    return picture, hide_points_outside_image(coco17_to_openpose18(projected))
+    return picture, seen_keypoints(posed, camera, picture.depth, picture.parse)
 
 
 def photograph_product(
