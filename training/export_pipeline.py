@@ -26,7 +26,7 @@ def load_stage(run_dir: Path, dtype: torch.dtype) -> tuple[ParallelUNetModel, Sc
     unet = ParallelUNetModel.from_pretrained(run_dir / "unet", dtype=dtype)
     # Diffusers would publish the folder of this machine.
     unet.register_to_config(_name_or_path=run_dir.name)
-    config = TrainingConfig(**json.loads((run_dir / "unet" / "training_config.json").read_text()))
+    config = TrainingConfig.from_dict(json.loads((run_dir / "unet" / "training_config.json").read_text()))
     betas = schedule_of_run(config, unet.config.sample_size)
     return unet, create_scheduler(DEFAULT_SCHEDULER, trained_betas=betas, prediction_type=config.prediction_type)
 

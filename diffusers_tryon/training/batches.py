@@ -10,61 +10,87 @@ import torch
 from diffusers import DDPMScheduler
 from torch.utils.data import Dataset
 
+from diffusers_tryon.data.augmentation import augment_row, draw_augmentation
+from diffusers_tryon.data.rows import decode_row
 from diffusers_tryon.image_processor import TryOnImageProcessor
-from diffusers_tryon.poses import check_pose
-from diffusers_tryon.training.randomness import TrainingDraw
+from diffusers_tryon.rendering.stream import RenderedRows
+from diffusers_tryon.training.configuration import RENDERED, TrainingConfig
+from diffusers_tryon.training.randomness import Sample, TrainingDraw, augmentation_generator
 
 
 IMAGE_COLUMNS = ("person_image", "agnostic_image", "garment_image")
 POSE_COLUMNS = ("person_pose", "garment_pose")
+# What augmentation needs beside these, and what it takes where a dataset has it.
+MASK_COLUMNS = ("agnostic_mask",)
+GARMENT_COLUMNS = ("garment_parse", "category")
 
 
 class TryOnRows(Dataset):
-    """Rows of a dataset in the package's schema: images as PIL, poses as (18, 3) float32 arrays.
+    """Rows of a dataset in the package's schema, decoded: images as uint8 arrays, poses as (18, 3) float32.
 
     Args:
         source: folder of Parquet shards, or the id of a dataset on the Hub.
         split: which of its splits.
+        with_masks: read also the columns that augmentation needs.
 
     Raises:
         ValueError: the dataset is empty or lacks a column; on access, the row cannot be read or its pose is not one.
     """
 
-    def __init__(self, source: str, split: str = "train"):
+    def __init__(self, source: str, split: str = "train", with_masks: bool = False):
         rows = datasets.load_dataset(source, split=split)
-        missing = [name for name in IMAGE_COLUMNS + POSE_COLUMNS if name not in rows.column_names]
+        columns = IMAGE_COLUMNS + POSE_COLUMNS + (MASK_COLUMNS if with_masks else ())
+        missing = [name for name in columns if name not in rows.column_names]
         if missing:
             raise ValueError(
                 f"The dataset {source} lacks the columns {', '.join(missing)}; it has {', '.join(rows.column_names)}."
             )
         if len(rows) == 0:
             raise ValueError(f"The dataset {source} has no rows.")
+        if with_masks and all(name in rows.column_names for name in GARMENT_COLUMNS):
+            columns += GARMENT_COLUMNS
         self.source = source
-        self.rows = rows.select_columns([*IMAGE_COLUMNS, *POSE_COLUMNS])
+        self.rows = rows.select_columns(list(columns))
 
     def __len__(self) -> int:
         return len(self.rows)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         try:
-            row = self.rows[index]
+            return decode_row(self.rows[index])
         except Exception as error:  # a broken image raises whatever its decoder stumbled on
             raise ValueError(f"Row {index} of the dataset {self.source} cannot be read: {error}") from error
-        poses = {name: np.asarray(row[name], dtype=np.float32) for name in POSE_COLUMNS}
-        for name, pose in poses.items():
-            check_pose(pose, f"{name} of row {index} of {self.source}")
-        return row | poses
+
+
+def open_rows(config: TrainingConfig, source: str, split: str = "train") -> TryOnRows | RenderedRows:
+    """The decoded rows of `config.dataset` or `config.validation_dataset`."""
+    if source == RENDERED:
+        return RenderedRows(config.rendered_size, config.seed, split)
+    return TryOnRows(source, split, with_masks=config.augmentation is not None)
+
+
+class SampleRows(Dataset):
+    """The rows of a run's samples, augmented as its settings say.
+
+    A sample carries its place in the run, so that any worker of any process augments it in the same way.
+    """
+
+    def __init__(self, rows: TryOnRows | RenderedRows, config: TrainingConfig):
+        self.rows, self.config = rows, config
+
+    def __getitem__(self, sample: Sample) -> dict[str, Any]:
+        row = self.rows[sample.row]
+        if self.config.augmentation is None:
+            return row
+        generator = augmentation_generator(self.config, sample)
+        return augment_row(row, draw_augmentation(self.config.augmentation, generator))
 
 
 def collate(rows: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
-    """Stack rows: images (B, 3, H, W) uint8, poses (B, 18, 3) float32."""
-    batch = {}
-    for name in IMAGE_COLUMNS:
-        images = np.stack([np.asarray(row[name].convert("RGB")) for row in rows])
-        batch[name] = torch.from_numpy(images).permute(0, 3, 1, 2)
-    for name in POSE_COLUMNS:
-        batch[name] = torch.from_numpy(np.stack([row[name] for row in rows]))
-    return batch
+    """Stack decoded rows: images (B, 3, H, W) uint8, poses (B, 18, 3) float32."""
+    images = {name: torch.from_numpy(np.stack([row[name] for row in rows])) for name in IMAGE_COLUMNS}
+    poses = {name: torch.from_numpy(np.stack([row[name] for row in rows])) for name in POSE_COLUMNS}
+    return {name: image.permute(0, 3, 1, 2) for name, image in images.items()} | poses
 
 
 def prepare_images(

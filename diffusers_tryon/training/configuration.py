@@ -7,18 +7,29 @@ from typing import Any, Literal
 
 from jsonargparse import ActionConfigFile, ArgumentParser
 
+from diffusers_tryon.data.augmentation import AugmentationSettings
+from diffusers_tryon.rendering.samples import MAX_SIZE, MIN_SIZE
+
+
+# The `dataset` that is rendered while training.
+RENDERED = "rendered"
+
 
 @dataclass(frozen=True)
 class TrainingConfig:
     """
     Args:
         preset: name of the network's preset (`diffusers_tryon.list_presets()`).
-        dataset: folder of Parquet shards in the package's schema, or the id of such a dataset on the Hub.
+        dataset: folder of Parquet shards in the package's schema, or the id of such a dataset on the Hub; or
+            "rendered": people are rendered while training, no two samples the same, without any files.
         output_dir: folder for checkpoints, samples, metrics and the final network. A run whose folder has a
             checkpoint goes on from it.
         unet_overrides: fields of the preset's configuration to replace.
         validation_dataset: source of the rows on the sample sheets (its split "test"); the training rows if not given.
         initial_unet: folder of a network's weights to start from, such as another run's `unet`; random if not given.
+        rendered_size: height and width in pixels of the rows of `dataset: rendered`.
+        augmentation: how far training rows are changed at random, see `AugmentationSettings`; not at all if not given.
+            `augmentation: {}` takes its defaults.
         low_res_size: the longer side in pixels of the pictures that a super-resolution stage enlarges.
         max_steps: optimiser steps.
         global_batch_size: images per optimiser step over all processes and accumulation steps.
@@ -35,7 +46,7 @@ class TrainingConfig:
             uniform in 0 to this, at most 999.
         ema_decay: largest decay of the averaged weights.
         mixed_precision: "no" or "bf16".
-        seed: of everything: initial weights, data order, noise.
+        seed: of everything: initial weights, data order, rendered rows, augmentation, noise.
         num_workers: data loading processes.
         log_every, checkpoint_every, sample_every: in optimiser steps.
         checkpoints_kept: the newest so many checkpoints stay.
@@ -47,6 +58,8 @@ class TrainingConfig:
     unet_overrides: dict[str, Any] = field(default_factory=dict)
     validation_dataset: str | None = None
     initial_unet: str | None = None
+    rendered_size: int = 128
+    augmentation: AugmentationSettings | None = None
     low_res_size: int = 64
     max_steps: int = 10_000
     global_batch_size: int = 16
@@ -80,8 +93,18 @@ class TrainingConfig:
         for name in ("max_agnostic_noise_level", "max_garment_noise_level", "max_low_res_noise_level"):
             if not 0 <= getattr(self, name) <= 999:
                 raise ValueError(f"`{name}` must be in 0 to 999, got {getattr(self, name)}.")
+        if not MIN_SIZE <= self.rendered_size <= MAX_SIZE:
+            raise ValueError(f"`rendered_size` must be in {MIN_SIZE} to {MAX_SIZE}, got {self.rendered_size}.")
         if not 0 <= self.condition_dropout <= 1:
             raise ValueError(f"`condition_dropout` must be in [0, 1], got {self.condition_dropout}.")
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> "TrainingConfig":
+        """The settings that `dataclasses.asdict` turned into `values`."""
+        augmentation = values.get("augmentation")
+        if augmentation is not None:
+            values = values | {"augmentation": AugmentationSettings(**augmentation)}
+        return cls(**values)
 
 
 def parse_config(arguments: list[str] | None = None) -> TrainingConfig:
@@ -92,6 +115,6 @@ def parse_config(arguments: list[str] | None = None) -> TrainingConfig:
     values = parser.parse_args(arguments).as_dict()
     values.pop("config")
     try:
-        return TrainingConfig(**values)
+        return TrainingConfig.from_dict(values)
     except ValueError as error:
         parser.error(str(error))

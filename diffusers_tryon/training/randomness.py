@@ -5,18 +5,31 @@
 A resumed run then repeats what an uninterrupted one would have done, without any generator state to save.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch.utils.data import Sampler
 
-from diffusers_tryon.training.configuration import TrainingConfig
+from diffusers_tryon.training.configuration import RENDERED, TrainingConfig
 
 
-class StepSampler(Sampler[list[int]]):
-    """Batches of dataset rows for the steps `start_step` to `max_steps`, shuffled anew in every epoch.
+# Ends the seed of a sample's augmentation, which then shares no random numbers with the rest of the sample.
+_AUGMENTATION = 1
+
+
+class Sample(NamedTuple):
+    """Which row a sample of training is made of: sample `index` of the global batch of step `step`."""
+
+    row: int
+    step: int
+    index: int
+
+
+class StepSampler(Sampler[list[Sample]]):
+    """Batches of samples for the steps `start_step` to `max_steps`, the rows shuffled anew in every epoch.
 
     Args:
         num_rows: rows of the dataset.
@@ -32,7 +45,7 @@ class StepSampler(Sampler[list[int]]):
     def __len__(self) -> int:
         return (self.config.max_steps - self.start_step) * self.config.gradient_accumulation_steps
 
-    def __iter__(self) -> Iterator[list[int]]:
+    def __iter__(self) -> Iterator[list[Sample]]:
         order, epoch = None, -1
         for step in range(self.start_step, self.config.max_steps):
             rows = []
@@ -40,10 +53,17 @@ class StepSampler(Sampler[list[int]]):
             for position in range(first, first + self.config.global_batch_size):
                 if position // self.num_rows != epoch:
                     epoch = position // self.num_rows
-                    order = np.random.default_rng([self.config.seed, epoch]).permutation(self.num_rows)
+                    order = _row_order(self.config, epoch, self.num_rows)
                 rows.append(int(order[position % self.num_rows]))
             for indices in local_indices(self.config, self.rank, self.world_size):
-                yield [rows[index] for index in indices]
+                yield [Sample(rows[index], step, index) for index in indices]
+
+
+def _row_order(config: TrainingConfig, epoch: int, num_rows: int) -> Sequence[int]:
+    # Rendered rows have no order that shuffling could spoil, and are too many for a permutation.
+    if config.dataset == RENDERED:
+        return range(num_rows)
+    return np.random.default_rng([config.seed, epoch]).permutation(num_rows)
 
 
 def local_indices(config: TrainingConfig, rank: int, world_size: int) -> list[list[int]]:
@@ -62,6 +82,11 @@ def local_indices(config: TrainingConfig, rank: int, world_size: int) -> list[li
         list(range(first + rank, first + micro_batch, world_size))
         for first in range(0, config.global_batch_size, micro_batch)
     ]
+
+
+def augmentation_generator(config: TrainingConfig, sample: Sample) -> np.random.Generator:
+    """The random numbers of a sample's augmentation; they depend on (seed, step, index) alone."""
+    return np.random.default_rng([config.seed, sample.step, sample.index, _AUGMENTATION])
 
 
 @dataclass(frozen=True)

@@ -3,10 +3,14 @@
 """The pure pieces of training against closed forms."""
 
 import dataclasses
+import json
+from pathlib import Path
 
 import pytest
 import torch
 
+from diffusers_tryon import create_unet
+from diffusers_tryon.data.augmentation import AugmentationSettings
 from diffusers_tryon.image_processor import TryOnImageProcessor
 from diffusers_tryon.schedules import create_scheduler
 from diffusers_tryon.training.batches import low_res_condition
@@ -17,6 +21,7 @@ from diffusers_tryon.training.randomness import StepSampler, draw_batch, local_i
 from diffusers_tryon.training.stage import learning_rate
 
 
+ROOT = Path(__file__).parents[2]
 CONFIG = TrainingConfig(preset="tiny-base", dataset="unused", output_dir="unused", max_steps=10, global_batch_size=4)
 
 
@@ -92,8 +97,8 @@ def test_sampler_resumes_where_it_stopped_and_covers_each_epoch():
     whole = list(StepSampler(8, config, 0, 0, 1))
     assert list(StepSampler(8, config, 4, 0, 1)) == whole[4:]
     for epoch in range(3):
-        assert sorted(whole[2 * epoch] + whole[2 * epoch + 1]) == list(range(8))
-    assert whole[:2] != whole[2:4]
+        assert sorted(sample.row for sample in whole[2 * epoch] + whole[2 * epoch + 1]) == list(range(8))
+    assert [sample.row for sample in whole[0] + whole[1]] != [sample.row for sample in whole[2] + whole[3]]
 
 
 def test_two_processes_and_accumulation_see_the_same_global_batch():
@@ -101,8 +106,8 @@ def test_two_processes_and_accumulation_see_the_same_global_batch():
     single = list(StepSampler(8, CONFIG, 0, 0, 1))[:2]
     ranks = [list(StepSampler(8, config, 0, rank, 2)) for rank in range(2)]
     for step in range(2):
-        rows = [row for batches in ranks for batch in batches[2 * step : 2 * step + 2] for row in batch]
-        assert sorted(rows) == sorted(single[step])
+        samples = [sample for batches in ranks for batch in batches[2 * step : 2 * step + 2] for sample in batch]
+        assert sorted(samples) == sorted(single[step])
     indices = [local_indices(config, rank, 2) for rank in range(2)]
     assert sorted(index for batches in indices for batch in batches for index in batch) == [0, 1, 2, 3]
 
@@ -148,10 +153,29 @@ def test_settings_of_yaml_and_command_line(tmp_path, capsys):
         (["--max_steps", "0"], "max_steps"),
         (["--prediction_type", "flow"], "prediction_type"),
         (["--max_low_res_noise_level", "1000"], "max_low_res_noise_level"),
+        (["--augmentation.flip", "2"], "`flip` of the augmentation must be in [0, 1], got 2"),
+        (["--augmentation.flop", "1"], "flop"),
+        (["--rendered_size", "8"], "rendered_size"),
     ):
         with pytest.raises(SystemExit):
             parse_config(["--config", str(path), *arguments])
         assert message in capsys.readouterr().err
+
+
+def test_settings_survive_their_file():
+    config = parse_config(
+        ["--preset", "tiny-base", "--dataset", "d", "--output_dir", "o", "--augmentation.scale", "0.3"]
+    )
+    assert config.augmentation == AugmentationSettings(scale=0.3)
+    assert TrainingConfig.from_dict(json.loads(json.dumps(dataclasses.asdict(config)))) == config
+    assert TrainingConfig.from_dict(json.loads(json.dumps(dataclasses.asdict(CONFIG)))) == CONFIG
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "training" / "configs").glob("*.yaml")), ids=lambda path: path.stem)
+def test_every_config_names_settings_and_a_network_that_exist(path):
+    config = parse_config(["--config", str(path)])
+    unet = create_unet(config.preset, **config.unet_overrides)
+    assert (config.low_res_size < unet.config.sample_size) == unet.config.low_res_conditioning
 
 
 def test_a_batch_that_does_not_divide_is_refused():
