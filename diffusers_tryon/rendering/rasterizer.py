@@ -1,100 +1,194 @@
 # Copyright 2026 The diffusers-tryon authors.
 # SPDX-License-Identifier: Apache-2.0
-"""A z-buffer triangle rasteriser in plain PyTorch: no OpenGL, no compiled extension."""
+"""A z-buffer triangle rasteriser in plain PyTorch: no OpenGL, no compiled extension, on any device.
+
+Every triangle is filled row by row between two of its edges, from the first column at or after the left crossing up to
+the one before the right crossing. Where an edge crosses a row is computed from the upper to the lower end, hence alike
+for both triangles that share it: they neither leave a gap nor hit a pixel twice.
+"""
+
+from typing import NamedTuple
 
 import torch
 
 
-# The z-buffer is one integer per pixel: the quantised depth above the face's number, so that one `scatter_reduce`
-# finds the nearest face and breaks ties always in the same way.
-_FACE_BITS = 22
-_DEPTH_STEPS_PER_UNIT = 2**24
-_MAX_DEPTH = 64.0
-# Spans are widened by this many pixels before rounding; fragments are tested exactly afterwards.
-_SPAN_MARGIN = 1e-3
+# The z-buffer is one integer per pixel: the bits of the depth (positive floats are ordered like their bits) above the
+# triangle's number, so that one `scatter_reduce` finds the nearest and breaks ties always in the same way.
+_NUMBER_BITS = 32
+_EMPTY = torch.iinfo(torch.int64).max
 
 
-def _expand_counts(counts: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Repeat each index `counts[index]` times; also give the running number inside each group."""
-    index = torch.repeat_interleave(torch.arange(len(counts)), counts)
-    group_start = torch.cumsum(counts, 0) - counts
-    return index, torch.arange(len(index)) - group_start[index]
+class Fragments(NamedTuple):
+    """What is seen at the centres of the pixels, sorted by pixel; pixels without a triangle are left out.
 
-
-def _edge_functions(corners: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Barycentric coordinates of a pixel as `a * x + b * y + c`, one per corner.
-
-    Returns a, b, c of shape (F, 3) and a mask (F,) of the triangles with an area.
+    Attributes:
+        pixel: (N,) int64, (picture * height + row) * width + column.
+        face: (N,) int64.
+        barycentric: (N, 3) float32, coordinates of the pixel's centre in the face.
+        depth: (N,) float32.
     """
-    x, y = corners[..., 0], corners[..., 1]
-    following, previous = [1, 2, 0], [2, 0, 1]
-    a = y[:, following] - y[:, previous]
-    b = x[:, previous] - x[:, following]
-    # Taken relative to the first corner: the differences are small, so float32 loses nothing.
-    c = -(a * x[:, following] + b * y[:, following])
-    doubled_area = (x[:, 1] - x[:, 0]) * (y[:, 2] - y[:, 0]) - (x[:, 2] - x[:, 0]) * (y[:, 1] - y[:, 0])
-    has_area = doubled_area.abs() > 1e-8
-    scale = torch.where(has_area, 1 / doubled_area, torch.zeros_like(doubled_area))[:, None]
-    return a * scale, b * scale, c * scale, has_area
+
+    pixel: torch.Tensor
+    face: torch.Tensor
+    barycentric: torch.Tensor
+    depth: torch.Tensor
+
+
+class _Triangles(NamedTuple):
+    """The T triangles that may be seen: their faces and pictures, and the coordinates of their corners, float64, in
+    pixels counted from the first pixel's centre."""
+
+    face: torch.Tensor
+    picture: torch.Tensor
+    x: list[torch.Tensor]
+    y: list[torch.Tensor]
+    doubled_area: torch.Tensor
+
+
+def _select(index: torch.Tensor, *values: torch.Tensor) -> list[torch.Tensor]:
+    """`value[index]` of each of the values, for which `index_select` is several times as fast."""
+    return [value.index_select(0, index) for value in values]
+
+
+def _visible_triangles(
+    vertices: torch.Tensor, faces: torch.Tensor, one_sided: torch.Tensor, picture: torch.Tensor, shape: tuple[int, ...]
+) -> _Triangles:
+    """Drop triangles that are turned away or whose bounding box holds no pixel's centre: most faces go here."""
+    _, height, width = shape
+    x, y = (vertices[:, :2].T - 0.5).contiguous()
+    corners = faces.T.contiguous()
+    x0, x1, x2 = (x.index_select(0, corner) for corner in corners)
+    y0, y1, y2 = (y.index_select(0, corner) for corner in corners)
+    first_column = torch.minimum(torch.minimum(x0, x1), x2).ceil_().clamp_(min=0)
+    last_column = torch.maximum(torch.maximum(x0, x1), x2).floor_().clamp_(max=width - 1)
+    first_row = torch.minimum(torch.minimum(y0, y1), y2).ceil_().clamp_(min=0)
+    last_row = torch.maximum(torch.maximum(y0, y1), y2).floor_().clamp_(max=height - 1)
+    face = ((last_column >= first_column) & (last_row >= first_row)).nonzero()[:, 0]
+
+    x0, x1, x2, y0, y1, y2 = (values.double() for values in _select(face, x0, x1, x2, y0, y1, y2))
+    doubled_area = (x1 - x0) * (y2 - y0) - (x2 - x0) * (y1 - y0)
+    seen = ((doubled_area < 0) | ((doubled_area > 0) & ~one_sided.index_select(0, face))).nonzero()[:, 0]
+    face, x0, x1, x2, y0, y1, y2, doubled_area = _select(seen, face, x0, x1, x2, y0, y1, y2, doubled_area)
+    return _Triangles(face, picture.index_select(0, face), [x0, x1, x2], [y0, y1, y2], doubled_area)
+
+
+def _by_height(triangles: _Triangles) -> list[torch.Tensor]:
+    """x and y of the highest, the middle and the lowest corner: x, x, x, y, y, y."""
+    x, y = list(triangles.x), list(triangles.y)
+    for upper, lower in ((0, 1), (1, 2), (0, 1)):
+        swap = y[upper] > y[lower]
+        for values in (x, y):
+            first, second = values[upper], values[lower]
+            values[upper], values[lower] = torch.where(swap, second, first), torch.where(swap, first, second)
+    return x + y
+
+
+def _spans(
+    triangles: _Triangles, height: int, width: int
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+    """One entry per triangle and row that it crosses: the triangle's number, the row, the first column inside, and
+    the number of columns."""
+    x_top, x_middle, x_low, y_top, y_middle, y_low = _by_height(triangles)
+    long = (x_low - x_top) / (y_low - y_top)
+    middle_is_left = x_middle < x_top + (y_middle - y_top) * long
+    # Upper halves, then lower halves. A half without a row may have an infinite slope.
+    slope = torch.cat([(x_middle - x_top) / (y_middle - y_top), (x_low - x_middle) / (y_low - y_middle)])
+    from_x, from_y = torch.cat([x_top, x_middle]), torch.cat([y_top, y_middle])
+    rows = torch.cat([y_top, y_middle, y_low]).ceil_().clamp_(0, height).long()
+    first_row, after_row = rows[: -len(y_top)], rows[len(y_top) :]
+    num_rows = after_row - first_row
+
+    half = torch.repeat_interleave(num_rows)
+    number = half % len(y_top)
+    (skipped,) = _select(half, num_rows.cumsum(0) - num_rows - first_row)
+    row = torch.arange(len(half), device=half.device) - skipped
+    from_x, from_y, slope = _select(half, from_x, from_y, slope)
+    short_crossing = torch.addcmul(from_x, row - from_y, slope)
+    x_top, y_top, long, middle_is_left = _select(number, x_top, y_top, long, middle_is_left)
+    long_crossing = torch.addcmul(x_top, row - y_top, long)
+    short_column = short_crossing.ceil_().clamp_(0, width).long()
+    long_column = long_crossing.ceil_().clamp_(0, width).long()
+    first_column = torch.where(middle_is_left, short_column, long_column)
+    return (
+        number,
+        row,
+        first_column,
+        (torch.where(middle_is_left, long_column, short_column) - first_column).clamp_(min=0),
+    )
+
+
+def _depth_plane(vertices: torch.Tensor, faces: torch.Tensor, triangles: _Triangles) -> tuple[torch.Tensor, ...]:
+    """The depth of a triangle is `across * x + down * y + constant`: three arrays (T,)."""
+    (x0, x1, x2), (y0, y1, y2) = triangles.x, triangles.y
+    corners = faces.index_select(0, triangles.face).T
+    z0, z1, z2 = (vertices[:, 2].index_select(0, corner).double() for corner in corners)
+    across = ((z1 - z0) * (y2 - y0) - (z2 - z0) * (y1 - y0)) / triangles.doubled_area
+    down = ((z2 - z0) * (x1 - x0) - (z1 - z0) * (x2 - x0)) / triangles.doubled_area
+    return across, down, z0 - across * x0 - down * y0
+
+
+def _nearest(
+    vertices: torch.Tensor, faces: torch.Tensor, triangles: _Triangles, shape: tuple[int, ...]
+) -> torch.Tensor:
+    """The z-buffer, all pictures in one list: in every pixel the bits of the nearest triangle's depth above its number,
+    `_EMPTY` where there is none."""
+    pictures, height, width = shape
+    number, row, first_column, columns = _spans(triangles, height, width)
+    across, down, constant, picture = _select(number, *_depth_plane(vertices, faces, triangles), triangles.picture)
+    left = (picture * height + row) * width
+    constant = torch.addcmul(constant, down, row)
+
+    # One entry per triangle and pixel.
+    entry = torch.repeat_interleave(columns)
+    skipped = columns.cumsum(0) - columns - first_column
+    number, across, constant, left, skipped = _select(entry, number, across, constant, left, skipped)
+    column = torch.arange(len(entry), device=entry.device) - skipped
+    depth = torch.addcmul(constant, across, column).float()
+    key = (depth.view(torch.int32).long() << _NUMBER_BITS) | number
+    nearest = torch.full((pictures * height * width,), _EMPTY, device=key.device)
+    return nearest.scatter_reduce_(0, left + column, key, "amin")
+
+
+def _depth_of_key(key: torch.Tensor) -> torch.Tensor:
+    return (key >> _NUMBER_BITS).int().view(torch.float32)
 
 
 @torch.no_grad()
 def rasterize(
-    vertices: torch.Tensor, faces: torch.Tensor, height: int, width: int
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Find the nearest triangle at the centre of every pixel.
+    vertices: torch.Tensor, faces: torch.Tensor, one_sided: torch.Tensor, picture: torch.Tensor, shape: tuple[int, ...]
+) -> Fragments:
+    """Find the nearest triangle at the centre of every pixel of one or several pictures of the same size.
 
     Args:
         vertices (`torch.Tensor`): (V, 3) float32; x and y in pixels (the centre of the first pixel is 0.5, 0.5), z the
-            depth between 0 and 64, nearer is smaller.
-        faces (`torch.Tensor`): (F, 3) int64 indices into `vertices`, at most 4,194,304. Both orientations are drawn.
-        height (`int`): rows of the picture.
-        width (`int`): columns of the picture.
+            depth, positive, nearer is smaller.
+        faces (`torch.Tensor`): (F, 3) int64 indices into `vertices`.
+        one_sided (`torch.Tensor`): (F,) bool, faces that are drawn only if their corners run counter-clockwise in the
+            picture; the others are drawn either way.
+        picture (`torch.Tensor`): (F,) int64, the picture in which a face is drawn.
+        shape (`tuple[int, int, int]`): number of pictures, height and width in pixels.
 
     Returns:
-        `tuple`: the face's number (height, width) int64, -1 where no triangle is, and the barycentric coordinates of
-        the pixel in it (height, width, 3) float32, zeros where no triangle is.
+        `Fragments`: on the device of the arguments. Of triangles at the same depth the first is seen.
     """
-    if len(faces) >= 2**_FACE_BITS:
-        raise ValueError(f"`faces` must hold fewer than {2**_FACE_BITS} triangles, got {len(faces)}.")
-    corners = vertices[faces].double()
-    a, b, c, has_area = _edge_functions(corners)
-    x, y, z = corners.unbind(-1)
+    triangles = _visible_triangles(vertices, faces, one_sided, picture, shape)
+    nearest = _nearest(vertices, faces, triangles, shape)
+    pixel = (nearest != _EMPTY).nonzero()[:, 0]
+    key = nearest.index_select(0, pixel)
+    number = key & (2**_NUMBER_BITS - 1)
+    (x0, x1, x2), (y0, y1, y2) = triangles.x, triangles.y
+    x0, y0, x1, y1, x2, y2, area = _select(number, x0, y0, x1 - x0, y1 - y0, x2 - x0, y2 - y0, triangles.doubled_area)
+    right, below = pixel % shape[2] - x0, pixel // shape[2] % shape[1] - y0
+    second, third = (right * y2 - below * x2) / area, (below * x1 - right * y1) / area
+    barycentric = torch.stack([1 - second - third, second, third], dim=1).float()
+    return Fragments(pixel, triangles.face.index_select(0, number), barycentric, _depth_of_key(key))
 
-    # One entry per triangle and row that it crosses.
-    first_row = (y.amin(1) - 0.5).ceil().clamp(0, height)
-    last_row = (y.amax(1) - 0.5).floor().clamp(-1, height - 1)
-    visible = has_area & (last_row >= first_row) & (x.amax(1) >= 0.5) & (x.amin(1) <= width - 0.5)
-    face = visible.nonzero()[:, 0]
-    entry, row_offset = _expand_counts((last_row - first_row + 1)[face].long())
-    face = face[entry]
-    row = first_row[face].long() + row_offset
 
-    # The span of columns inside the three half planes a * x + base >= 0.
-    slope = a[face]
-    base = b[face] * (row + 0.5)[:, None] + c[face]
-    crossing = -base / torch.where(slope == 0, torch.ones_like(slope), slope)
-    start = torch.where(slope > 0, crossing, torch.full_like(crossing, 0.5)).amax(1).clamp(min=0.5)
-    stop = torch.where(slope < 0, crossing, torch.full_like(crossing, width - 0.5)).amin(1).clamp(max=width - 0.5)
-    first_column = (start - 0.5 - _SPAN_MARGIN).ceil().clamp(0, width).long()
-    last_column = (stop - 0.5 + _SPAN_MARGIN).floor().clamp(-1, width - 1).long()
-
-    # One entry per triangle and pixel.
-    entry, column_offset = _expand_counts((last_column - first_column + 1).clamp(min=0))
-    column = first_column[entry] + column_offset
-    barycentric = slope[entry] * (column + 0.5)[:, None] + base[entry]
-    inside = (barycentric >= -1e-9).all(1)
-    entry, column, barycentric = entry[inside], column[inside], barycentric[inside]
-    face, pixel = face[entry], row[entry] * width + column
-
-    depth = (barycentric * z[face]).sum(1).clamp(0, _MAX_DEPTH)
-    key = ((depth * _DEPTH_STEPS_PER_UNIT).long() << _FACE_BITS) | face
-    nearest = torch.full((height * width,), torch.iinfo(torch.int64).max)
-    nearest.scatter_reduce_(0, pixel, key, "amin")
-    wins = nearest[pixel] == key
-
-    face_index = torch.full((height * width,), -1)
-    face_index[pixel[wins]] = face[wins]
-    weights = torch.zeros(height * width, 3)
-    weights[pixel[wins]] = barycentric[wins].float()
-    return face_index.view(height, width), weights.view(height, width, 3)
+@torch.no_grad()
+def rasterize_depth(
+    vertices: torch.Tensor, faces: torch.Tensor, one_sided: torch.Tensor, picture: torch.Tensor, shape: tuple[int, ...]
+) -> torch.Tensor:
+    """Only the depth of what `rasterize` finds: `shape` float32, infinite where no triangle is."""
+    triangles = _visible_triangles(vertices, faces, one_sided, picture, shape)
+    nearest = _nearest(vertices, faces, triangles, shape)
+    return torch.where(nearest == _EMPTY, torch.inf, _depth_of_key(nearest)).view(shape)

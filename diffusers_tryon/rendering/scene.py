@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """From posed surfaces to a picture: shading, label map, depth."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,19 +12,13 @@ from .cameras import Camera
 from .lighting import Light
 from .mesh import normalize
 from .prints import smooth_noise
-from .rasterizer import rasterize
+from .rasterizer import Fragments, rasterize, rasterize_depth
+from .shadows import SHADOW_MAP_SIZE, LightView, blocked_share, light_view
 from .surfaces import Surface
 
 
 # Every pixel is the mean of this many samples in either direction.
 SUPERSAMPLING = 2
-_SHADOW_MAP_SIZE = 256
-# The shadow map covers this many metres around the origin, which is inside the body.
-_SHADOW_MAP_EXTENT = 2.2
-_SHADOW_MAP_DEPTH = 2.5
-# Points are lifted off their surface by this before they are looked up, so that it does not shadow itself.
-_SHADOW_LIFT = 0.015
-_SHADOW_TOLERANCE = 0.01
 _WRINKLE_CELLS_PER_METRE = ((10.0, 5.8), (20.0, 11.6), (41.0, 23.6))
 _WRINKLE_STRENGTHS = (0.10, 0.08, 0.05)
 _GAMMA = 1.05
@@ -76,86 +71,140 @@ class Picture:
 
 
 @dataclass(frozen=True)
-class _Mesh:
-    """All surfaces in one list of vertices and faces."""
+class _Scene:
+    """All surfaces of a picture in one list of vertices and faces.
 
-    vertices: np.ndarray
-    normals: np.ndarray
+    Attributes:
+        surfaces, camera, setting: what is drawn.
+        points: (V, 9) float32: position, normal and colour of the vertices.
+        screen: (V, 3) float32: place in samples of the picture, and depth less the priority.
+        labels: (V,) uint8.
+        faces: (F, 3) int64.
+        surface_of_face: (F,) int64.
+        first_vertex, first_face: where the surfaces start.
+        closed: (F,) bool.
+    """
+
+    surfaces: list[Surface]
+    camera: Camera
+    setting: Setting
+    points: np.ndarray
+    screen: np.ndarray
     labels: np.ndarray
     faces: np.ndarray
     surface_of_face: np.ndarray
+    first_vertex: np.ndarray
     first_face: np.ndarray
     closed: np.ndarray
-    priority: np.ndarray
+
+    def of_surfaces(self, name: str) -> np.ndarray:
+        """A number that every surface has, as float32."""
+        return np.array([getattr(surface, name) for surface in self.surfaces], np.float32)
 
 
-def _join(surfaces: list[Surface]) -> _Mesh:
+def _join(surfaces: list[Surface], camera: Camera, setting: Setting, fine: int) -> _Scene:
+    """Project the surfaces to a picture with `fine` samples in height and width."""
     first_vertex = np.cumsum([0] + [len(surface.vertices) for surface in surfaces])
     first_face = np.cumsum([0] + [len(surface.faces) for surface in surfaces])
     surface_of_face = np.repeat(np.arange(len(surfaces)), np.diff(first_face))
-    return _Mesh(
-        vertices=np.concatenate([surface.vertices for surface in surfaces]),
-        normals=np.concatenate([surface.normals for surface in surfaces]),
+    points = np.zeros((first_vertex[-1], 9), np.float32)
+    for first, surface in zip(first_vertex, surfaces):
+        own = points[first : first + len(surface.vertices)]
+        own[:, :3], own[:, 3:6] = surface.vertices, surface.normals
+        if surface.cloth is None:
+            own[:, 6:] = surface.colours
+    screen = camera.project(points[:, :3]) * (fine, fine, 1)
+    screen[:, 2] -= np.repeat([surface.priority for surface in surfaces], np.diff(first_vertex))
+    return _Scene(
+        surfaces=surfaces,
+        camera=camera,
+        setting=setting,
+        points=points,
+        screen=screen.astype(np.float32),
         labels=np.concatenate([surface.labels for surface in surfaces]),
         faces=np.concatenate([surface.faces + first for surface, first in zip(surfaces, first_vertex)]),
         surface_of_face=surface_of_face,
+        first_vertex=first_vertex,
         first_face=first_face,
         closed=np.array([surface.closed for surface in surfaces])[surface_of_face],
-        priority=np.repeat([surface.priority for surface in surfaces], np.diff(first_vertex)).astype(np.float32),
     )
 
 
-def _rasterize_seen(mesh: _Mesh, screen: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """Face number (size * size,), -1 for none, and barycentric coordinates (size * size, 3); `screen` (V, 3) holds
-    pixels and depth. Faces of closed surfaces that are turned away are skipped."""
-    # Corner by corner: reductions along short axes are slow.
-    first, second, third = (screen[mesh.faces[:, corner], :2] for corner in range(3))
-    low, high = np.minimum(np.minimum(first, second), third), np.maximum(np.maximum(first, second), third)
-    in_frame = (low[:, 0] < size) & (low[:, 1] < size) & (high[:, 0] > 0) & (high[:, 1] > 0)
-    to_second, to_third = second - first, third - first
-    doubled_area = to_second[:, 0] * to_third[:, 1] - to_third[:, 0] * to_second[:, 1]
-    seen = np.nonzero(in_frame & ~(mesh.closed & (doubled_area > 0)))[0]
-    face, barycentric = rasterize(
-        torch.from_numpy(screen.astype(np.float32)), torch.from_numpy(mesh.faces[seen]), size, size
+@dataclass(frozen=True)
+class _Seen:
+    """The N fragments of one picture: where they are, and what is interpolated there.
+
+    Attributes:
+        pixel: (N,) int64, row * width + column of the fine picture.
+        face: (N,) int64.
+        corners: three arrays (N,), vertices of the faces.
+        weights: (3, N) float32, barycentric coordinates.
+        positions, normals, colours: (N, 3) float32; the normals are not scaled.
+        depth: (N,) float32 metres.
+    """
+
+    pixel: np.ndarray
+    face: np.ndarray
+    corners: tuple[np.ndarray, ...]
+    weights: np.ndarray
+    positions: np.ndarray
+    normals: np.ndarray
+    colours: np.ndarray
+    depth: np.ndarray
+
+
+def _tensors(scenes: list[_Scene], vertices: list[np.ndarray], device: torch.device) -> tuple[torch.Tensor, ...]:
+    """The first arguments of `rasterize` for several scenes; `vertices` as the rasteriser expects them."""
+    first_vertex = np.cumsum([0] + [len(values) for values in vertices])
+    arrays = (
+        np.concatenate(vertices),
+        np.concatenate([scene.faces + first for scene, first in zip(scenes, first_vertex)]),
+        np.concatenate([scene.closed for scene in scenes]),
+        np.repeat(np.arange(len(scenes)), [len(scene.faces) for scene in scenes]),
     )
-    face = face.numpy().reshape(-1)
-    # The last entry is where the -1 of an empty pixel points.
-    return np.append(seen, -1)[face], barycentric.numpy().reshape(-1, 3)
+    return tuple(torch.from_numpy(array).to(device) for array in arrays)
 
 
-def _interpolate(values: np.ndarray, triangles: np.ndarray, barycentric: np.ndarray) -> np.ndarray:
-    """Values (V, ...) at fragments with corner indices `triangles` (N, 3)."""
-    return np.einsum("nk,nk...->n...", barycentric, values[triangles])
+def _interpolate(values: np.ndarray, corners: tuple[np.ndarray, ...], weights: np.ndarray) -> np.ndarray:
+    """Values (V, C) at fragments (N, C)."""
+    first, second, third = (values.take(corner, axis=0) for corner in corners)
+    # In place: this is where most bytes are moved.
+    first *= weights[0][:, None]
+    second *= weights[1][:, None]
+    third *= weights[2][:, None]
+    first += second
+    first += third
+    return first
 
 
-def _shadow(mesh: _Mesh, positions: np.ndarray, light: np.ndarray) -> np.ndarray:
-    """How much (0 to 1) of the key light is blocked at `positions` (N, 3): a shadow map, averaged over 3 x 3."""
-    right = normalize(np.cross([0.0, 0.0, 1.0], light))
-    axes = np.stack([right, np.cross(light, right), light])
-    scale = _SHADOW_MAP_SIZE / _SHADOW_MAP_EXTENT
+def _look(scene: _Scene, pixel: np.ndarray, face: np.ndarray, barycentric: np.ndarray, depth: np.ndarray) -> _Seen:
+    corners = tuple(scene.faces.take(face, axis=0).T)
+    weights = np.ascontiguousarray(barycentric.T)
+    values = _interpolate(scene.points, corners, weights)
+    depth = depth + scene.of_surfaces("priority")[scene.surface_of_face[face]]
+    return _Seen(pixel, face, corners, weights, values[:, :3], values[:, 3:6], values[:, 6:], depth)
 
-    def to_light(points: np.ndarray) -> np.ndarray:
-        turned = points @ axes.T
-        centre = _SHADOW_MAP_SIZE / 2
-        return np.stack(
-            [centre + turned[:, 0] * scale, centre - turned[:, 1] * scale, _SHADOW_MAP_DEPTH - turned[:, 2]], axis=1
+
+def _look_all(scenes: list[_Scene], fine: int, device: torch.device) -> list[_Seen]:
+    """What is seen in each picture of `fine` x `fine` samples."""
+    arguments = _tensors(scenes, [scene.screen for scene in scenes], device)
+    fragments = Fragments(*(values.cpu().numpy() for values in rasterize(*arguments, (len(scenes), fine, fine))))
+    first_fragment = np.searchsorted(fragments.pixel, np.arange(len(scenes) + 1) * fine * fine)
+    first_face = np.cumsum([0] + [len(scene.faces) for scene in scenes])
+    seen = []
+    for number, scene in enumerate(scenes):
+        pixel, face, barycentric, depth = (
+            values[first_fragment[number] : first_fragment[number + 1]] for values in fragments
         )
+        seen.append(_look(scene, pixel - number * fine * fine, face - first_face[number], barycentric, depth))
+    return seen
 
-    screen = to_light(mesh.vertices)
-    face, barycentric = _rasterize_seen(mesh, screen, _SHADOW_MAP_SIZE)
-    depth = np.full(_SHADOW_MAP_SIZE**2, np.inf, dtype=np.float32)
-    hit = face >= 0
-    depth[hit] = _interpolate(screen[:, 2], mesh.faces[face[hit]], barycentric[hit])
 
-    seen = to_light(positions)
-    column, row = seen[:, 0].astype(int), seen[:, 1].astype(int)
-    blocked = np.zeros(len(positions))
-    for right_step in (-1, 0, 1):
-        for down_step in (-1, 0, 1):
-            columns = np.clip(column + right_step, 0, _SHADOW_MAP_SIZE - 1)
-            rows = np.clip(row + down_step, 0, _SHADOW_MAP_SIZE - 1)
-            blocked += depth[rows * _SHADOW_MAP_SIZE + columns] < seen[:, 2] - _SHADOW_TOLERANCE
-    return blocked / 9
+def _shadow_maps(scenes: list[_Scene], views: list[LightView], device: torch.device) -> np.ndarray:
+    """What the key light sees of each scene: depths (B, `SHADOW_MAP_SIZE`, `SHADOW_MAP_SIZE`)."""
+    screens = [view.project(scene.points[:, :3]) for scene, view in zip(scenes, views)]
+    shape = (len(scenes), SHADOW_MAP_SIZE, SHADOW_MAP_SIZE)
+    return rasterize_depth(*_tensors(scenes, screens, device), shape).cpu().numpy()
 
 
 def _wrinkle(grids: np.ndarray, points: np.ndarray) -> np.ndarray:
@@ -167,7 +216,7 @@ def _wrinkle(grids: np.ndarray, points: np.ndarray) -> np.ndarray:
 
 
 def _cloth_per_sample(surface: Surface, screen: np.ndarray) -> np.ndarray:
-    """Metres of cloth (F,) that one sample of the picture spans on each face; `screen` (V, 2) is in samples."""
+    """Metres of cloth (F,) that one sample of the picture spans on each face; `screen` (V, 3) is in samples."""
 
     def area(first: np.ndarray, second: np.ndarray, third: np.ndarray) -> np.ndarray:
         across, up = second - first, third - first
@@ -178,54 +227,42 @@ def _cloth_per_sample(surface: Surface, screen: np.ndarray) -> np.ndarray:
     return np.sqrt(cloth / np.maximum(seen, 1e-3))
 
 
-def _paint_cloth(
-    surface: Surface, face: np.ndarray, barycentric: np.ndarray, screen: np.ndarray, wrinkles: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Colour (N, 3) and change of the normal (N, 3) at fragments of a garment, `face` counted within it."""
-    points = np.einsum("nk,nkc->nc", barycentric, surface.texture_coordinates[face])
-    edge_distance = _interpolate(surface.edge_distance, surface.faces[face], barycentric)
-    colour = surface.cloth.colour_at(points, edge_distance, _cloth_per_sample(surface, screen)[face])
-    tilt = np.zeros((len(face), 3))
-    tilt[:, 0] = 0.9 * _wrinkle(wrinkles, points)
-    tilt[:, 2] = 0.9 * _wrinkle(wrinkles, points + 0.33)
-    return colour, tilt
+def _paint_cloth(scene: _Scene, number: int, seen: _Seen, fragments: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Colour (N, 3) and change of the normal (N, 3) at the fragments of the garment `number`."""
+    surface = scene.surfaces[number]
+    face = seen.face[fragments] - scene.first_face[number]
+    weights = seen.weights[:, fragments]
+    points = _interpolate(surface.texture_coordinates.reshape(-1, 2), (3 * face, 3 * face + 1, 3 * face + 2), weights)
+    corners = tuple(corner[fragments] - scene.first_vertex[number] for corner in seen.corners)
+    edge_distance = _interpolate(surface.edge_distance[:, None], corners, weights)[:, 0]
+    width = _cloth_per_sample(surface, scene.screen[scene.first_vertex[number] :])[face]
+    tilt = np.zeros((len(face), 3), np.float32)
+    tilt[:, 0] = 0.9 * _wrinkle(scene.setting.wrinkles, points)
+    tilt[:, 2] = 0.9 * _wrinkle(scene.setting.wrinkles, points + 0.33)
+    return surface.cloth.colour_at(points, edge_distance, width), tilt
 
 
-def _shade(
-    surfaces: list[Surface],
-    mesh: _Mesh,
-    face: np.ndarray,
-    barycentric: np.ndarray,
-    screen: np.ndarray,
-    camera: Camera,
-    setting: Setting,
-) -> np.ndarray:
-    """Colours (N, 3) in [0, 1] of the fragments; `screen` (V, 2) is the mesh in samples of the picture."""
-    first_vertex = np.cumsum([0] + [len(surface.vertices) for surface in surfaces])
-    triangles = mesh.faces[face]
-    normals = _interpolate(mesh.normals, triangles, barycentric).astype(np.float64)
-    positions = _interpolate(mesh.vertices, triangles, barycentric)
-    to_camera = normalize(camera.position - positions)
+def _dot(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    return np.einsum("nc,nc->n", first, second)
+
+
+def _shade(scene: _Scene, seen: _Seen, view: LightView, shadow_map: np.ndarray) -> np.ndarray:
+    """Colours (N, 3) in [0, 1] of the fragments."""
+    normals, colours = normalize(seen.normals), seen.colours
+    to_camera = normalize(scene.camera.position.astype(np.float32) - seen.positions)
     # The inside of a sleeve or a hem is seen from behind.
-    normals[np.einsum("nc,nc->n", normals, to_camera) < 0] *= -1
-    colours = np.zeros((len(face), 3))
-    surface_of_fragment = mesh.surface_of_face[face]
-    gloss = np.array([surface.gloss for surface in surfaces])[surface_of_fragment]
-    for number, surface in enumerate(surfaces):
-        fragments = np.nonzero(surface_of_fragment == number)[0]
-        local_face = face[fragments] - mesh.first_face[number]
+    normals[_dot(normals, to_camera) < 0] *= -1
+    blocked = blocked_share(view, shadow_map, seen.positions, normals)
+    surface_of_fragment = scene.surface_of_face[seen.face]
+    for number, surface in enumerate(scene.surfaces):
         if surface.cloth is not None:
-            colours[fragments], tilt = _paint_cloth(
-                surface, local_face, barycentric[fragments], screen[first_vertex[number] :], setting.wrinkles
-            )
+            fragments = np.nonzero(surface_of_fragment == number)[0]
+            colours[fragments], tilt = _paint_cloth(scene, number, seen, fragments)
             normals[fragments] += tilt
-        else:
-            colours[fragments] = _interpolate(surface.colours, surface.faces[local_face], barycentric[fragments])
-    blocked = _shadow(mesh, positions + _SHADOW_LIFT * normals, setting.light.key_direction)
     normals = normalize(normals)
-    facing_camera = np.einsum("nc,nc->n", normals, to_camera)
-    highlight = gloss * np.clip(0.5 + 0.5 * facing_camera, 0, 1) ** 30
-    return np.clip(colours * setting.light.at(normals, blocked) + highlight[:, None], 0, 1)
+    gloss = scene.of_surfaces("gloss")[surface_of_fragment]
+    highlight = gloss * np.clip(0.5 + 0.5 * _dot(normals, to_camera), 0, 1) ** 30
+    return np.clip(colours * scene.setting.light.at(normals, blocked) + highlight[:, None], 0, 1)
 
 
 def _pixel_samples(fine: np.ndarray) -> np.ndarray:
@@ -234,38 +271,66 @@ def _pixel_samples(fine: np.ndarray) -> np.ndarray:
     return np.stack([fine[row::SUPERSAMPLING, column::SUPERSAMPLING] for row in steps for column in steps])
 
 
-def render(surfaces: list[Surface], camera: Camera, setting: Setting, size: int) -> Picture:
-    """Draw surfaces.
-
-    Args:
-        surfaces (`list[Surface]`): posed surfaces.
-        camera (`Camera`): the view.
-        setting (`Setting`): light, background and wrinkles.
-        size (`int`): height and width in pixels.
-
-    Returns:
-        `Picture`: image, labels and depth.
-    """
+def _develop(scene: _Scene, seen: _Seen, colours: np.ndarray, size: int) -> Picture:
+    """Put shaded fragments over the background."""
     fine = size * SUPERSAMPLING
-    mesh = _join(surfaces)
-    screen = camera.project(mesh.vertices) * (fine, fine, 1)
-    screen[:, 2] -= mesh.priority
-    face, barycentric = _rasterize_seen(mesh, screen, fine)
-    hit = np.nonzero(face >= 0)[0]
-    face, barycentric = face[hit], barycentric[hit]
-    colours = _shade(surfaces, mesh, face, barycentric, screen[:, :2], camera, setting)
-    labels = mesh.labels[mesh.faces[face, barycentric.argmax(axis=1)]]
-
-    depth_samples = np.full(fine * fine, np.inf, np.float32)
-    depth_samples[hit] = _interpolate(screen[:, 2] + mesh.priority, mesh.faces[face], barycentric)
-    background = np.broadcast_to(setting.background, (size, size, 3))
-    colour_samples = np.repeat(np.repeat(background, SUPERSAMPLING, axis=0), SUPERSAMPLING, axis=1)
-    colour_samples.reshape(-1, 3)[hit] = colours
+    first, second, third = seen.weights
+    nearest_corner = np.where(second > first, np.where(third > second, 2, 1), np.where(third > first, 2, 0))
     label_samples = np.zeros((fine, fine), np.uint8)
-    label_samples.reshape(-1)[hit] = labels
+    label_samples.reshape(-1)[seen.pixel] = scene.labels[np.choose(nearest_corner, seen.corners)]
+    depth_samples = np.full((fine, fine), np.inf, np.float32)
+    depth_samples.reshape(-1)[seen.pixel] = seen.depth
+
+    background = np.broadcast_to(scene.setting.background.astype(np.float32), (size, size, 3))
+    colour_samples = background.repeat(SUPERSAMPLING, axis=0).repeat(SUPERSAMPLING, axis=1)
+    colour_samples.reshape(-1, 3)[seen.pixel] = colours
     image = np.clip(_pixel_samples(colour_samples).mean(axis=0), 0, 1) ** (1 / _GAMMA)
     return Picture(
         image=np.round(image * 255).astype(np.uint8),
         label_samples=_pixel_samples(label_samples),
-        depth=_pixel_samples(depth_samples.reshape(fine, fine)).min(axis=0),
+        depth=_pixel_samples(depth_samples).min(axis=0),
     )
+
+
+def render_batch(
+    surfaces: Sequence[list[Surface]],
+    cameras: Sequence[Camera],
+    settings: Sequence[Setting],
+    size: int,
+    device: torch.device | str = "cpu",
+) -> list[Picture]:
+    """Draw several pictures at once, each of surfaces of its own.
+
+    On the CPU every picture is what `render` makes of it, bit for bit.
+
+    Args:
+        surfaces (`Sequence[list[Surface]]`): posed surfaces of each picture.
+        cameras (`Sequence[Camera]`): the view of each.
+        settings (`Sequence[Setting]`): light, background and wrinkles of each.
+        size (`int`): height and width in pixels.
+        device (`torch.device` or `str`): where triangles are rasterised; shading stays on the CPU.
+
+    Returns:
+        `list[Picture]`: images, labels and depths.
+    """
+    fine = size * SUPERSAMPLING
+    scenes = [_join(*one, fine) for one in zip(surfaces, cameras, settings, strict=True)]
+    all_seen = _look_all(scenes, fine, torch.device(device))
+    views = [
+        light_view(
+            scene.setting.light.key_direction,
+            seen.positions if len(seen.pixel) else scene.points[:, :3],
+            scene.points[:, :3],
+        )
+        for scene, seen in zip(scenes, all_seen)
+    ]
+    shadow_maps = _shadow_maps(scenes, views, torch.device(device))
+    return [
+        _develop(scene, seen, _shade(scene, seen, view, shadow_map), size)
+        for scene, seen, view, shadow_map in zip(scenes, all_seen, views, shadow_maps)
+    ]
+
+
+def render(surfaces: list[Surface], camera: Camera, setting: Setting, size: int) -> Picture:
+    """Draw one picture on the CPU, see `render_batch`."""
+    return render_batch([surfaces], [camera], [setting], size)[0]

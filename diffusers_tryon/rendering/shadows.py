@@ -1,0 +1,83 @@
+# Copyright 2026 The diffusers-tryon authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Shadow maps: what the key light sees, and which points lie behind it."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from .mesh import normalize
+
+
+SHADOW_MAP_SIZE = 192
+# Around the receiving points the map keeps this many texels, over which a shadow's edge is blurred.
+_BORDER = 3
+# A point is moved along its normal, and towards the light, by this many texels before it is looked up: a coarse map
+# would make a surface shadow itself. What is nearer than that throws no shadow.
+_LIFT = 1.2
+_TOLERANCE = 0.4
+
+
+@dataclass(frozen=True)
+class LightView:
+    """The key light as a camera without perspective.
+
+    Attributes:
+        axes: (3, 3) float32 rows: to the right and down in the map, and away from the light.
+        origin: (3,) float32 what is subtracted after turning into these axes.
+        texel: metres that a texel of the map spans.
+    """
+
+    axes: np.ndarray
+    origin: np.ndarray
+    texel: float
+
+    def project(self, points: np.ndarray) -> np.ndarray:
+        """Points (N, 3) to (N, 3) float32: column and row in texels, depth in metres (positive for the casters)."""
+        turned = points @ self.axes.T - self.origin
+        turned[:, :2] /= self.texel
+        return turned
+
+
+def light_view(direction: np.ndarray, receivers: np.ndarray, casters: np.ndarray) -> LightView:
+    """Aim a shadow map at the points that receive shadows.
+
+    Args:
+        direction (`np.ndarray`): (3,) unit vector towards the light.
+        receivers (`np.ndarray`): (N, 3) points that are looked up.
+        casters (`np.ndarray`): (V, 3) vertices of what throws shadows.
+    """
+    # Mirrored: a rasteriser that drops the faces of closed surfaces which are turned away then keeps the far side as
+    # the light sees it. What is lit so never lies just behind itself in the map.
+    right = normalize(np.cross(direction, (0.0, 0.0, 1.0)))
+    axes = np.stack([right, np.cross(right, direction), -direction]).astype(np.float32)
+    turned = receivers @ axes[:2].T
+    low, high = turned.min(axis=0), turned.max(axis=0)
+    texel = float((high - low).max()) / (SHADOW_MAP_SIZE - 2 * _BORDER)
+    nearest = (casters @ axes[2]).min() - 1
+    return LightView(axes, np.array([*(low - _BORDER * texel), nearest], np.float32), texel)
+
+
+def blocked_share(view: LightView, depth: np.ndarray, points: np.ndarray, normals: np.ndarray) -> np.ndarray:
+    """How much (0 to 1) of the key light is blocked at points.
+
+    Args:
+        view (`LightView`): where the map was taken from.
+        depth (`np.ndarray`): the map (`SHADOW_MAP_SIZE`, `SHADOW_MAP_SIZE`) float32 of depths in metres.
+        points, normals (`np.ndarray`): (N, 3) float32; unit normals.
+
+    Returns:
+        `np.ndarray`: (N,) float32, averaged over a square of 2 x 2 texels around the point.
+    """
+    seen = view.project(points + np.float32(_LIFT * view.texel) * normals)
+    column, row = np.floor(seen[:, 0]), np.floor(seen[:, 1])
+    right, below = seen[:, 0] - column, seen[:, 1] - row
+    texel = row.astype(np.int32) * SHADOW_MAP_SIZE + column.astype(np.int32)
+    limit = seen[:, 2] - np.float32(_TOLERANCE * view.texel)
+    blocked = np.zeros(len(points), np.float32)
+    flat = depth.reshape(-1)
+    for row_step, row_weight in ((-1, 1 - below), (0, 1), (1, below)):
+        for column_step, column_weight in ((-1, 1 - right), (0, 1), (1, right)):
+            weight = row_weight * column_weight
+            blocked += weight * (flat.take(texel + (row_step * SHADOW_MAP_SIZE + column_step)) < limit)
+    return blocked / 4
