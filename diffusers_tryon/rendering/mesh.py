@@ -19,10 +19,18 @@ def sum_by_index(index: np.ndarray, values: np.ndarray, size: int) -> np.ndarray
 
 def vertex_normals(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
     """Unit normals (V, 3) of a mesh, the mean of the adjoining faces weighted by their area."""
-    first, second, third = (vertices[faces[:, corner]] for corner in range(3))
-    face_normals = np.cross(second - first, third - first)
-    index = faces.T.reshape(-1)
-    return normalize(sum_by_index(index, np.tile(face_normals, (3, 1)), len(vertices))).astype(vertices.dtype)
+    # One contiguous array per corner and coordinate: several times as fast as arrays of short rows.
+    corners = np.ascontiguousarray(faces.T)
+    (x0, x1, x2), (y0, y1, y2), (z0, z1, z2) = (
+        [coordinate.take(corner) for corner in corners] for coordinate in np.ascontiguousarray(vertices.T)
+    )
+    ax, ay, az, bx, by, bz = x1 - x0, y1 - y0, z1 - z0, x2 - x0, y2 - y0, z2 - z0
+    face_normals = ay * bz - az * by, az * bx - ax * bz, ax * by - ay * bx
+    sums = [
+        sum(np.bincount(corner, weights=component, minlength=len(vertices)) for corner in corners)
+        for component in face_normals
+    ]
+    return normalize(np.stack(sums, axis=1)).astype(vertices.dtype)
 
 
 def vertex_neighbours(faces: np.ndarray) -> np.ndarray:

@@ -8,7 +8,7 @@ import numpy as np
 
 from ..composition import GARMENT_LABELS, PARSE_IDS
 from .backgrounds import Background, draw_background
-from .body import forward_kinematics, load_body_asset, skin
+from .body import forward_kinematics, load_body_asset, pose_body
 from .cameras import View, aim, body_heading, draw_view, framed_points
 from .identity import Identity
 from .lighting import Light, draw_light
@@ -99,7 +99,7 @@ def photograph(identity: Identity, outfit: Outfit, shot: Shot, category: str, si
     asset = load_body_asset()
     shape = identity.shape
     transforms = forward_kinematics(shape.joints, asset.parents, asset.joint_names, shot.rotations)
-    posed = skin(shape.vertices, asset.skin_weights, transforms)
+    posed = pose_body(shape, transforms)
     keypoints = asset.keypoint_regressor @ posed
     garments = fit_outfit(outfit, shape)
     garment_surfaces = [garment_surface(garment, transforms) for garment in garments]

@@ -11,6 +11,7 @@ from diffusers_tryon.rendering.body import (
     body_coordinates,
     forward_kinematics,
     load_body_asset,
+    pose_body,
     rotation,
     shapes_of_split,
     skin,
@@ -58,6 +59,15 @@ def test_turning_the_root_turns_the_whole_body_rigidly():
     posed = skin(shape.vertices, asset.skin_weights, transforms)
     root = shape.joint("root")
     assert np.abs(posed - ((shape.vertices - root) @ turn.T + root)).max() < 1e-5
+
+
+def test_posing_the_whole_body_is_skinning_with_the_weights_of_the_asset():
+    asset, shape = load_body_asset(), blend_shapes(0, 9, 0.3)
+    rotations = {"upperarm01.L": rotation((0, 1, 0), 40), "spine03": rotation((1, 0, 0), 20)}
+    transforms = forward_kinematics(shape.joints, asset.parents, asset.joint_names, rotations)
+    posed = pose_body(shape, transforms)
+    assert posed.dtype == np.float32
+    assert np.allclose(posed, skin(shape.vertices, asset.skin_weights, transforms), atol=1e-6)
 
 
 def test_skin_blends_linearly():
