@@ -11,7 +11,7 @@ from diffusers_tryon.rendering.body import blend_shapes
 from diffusers_tryon.rendering.cameras import Camera
 from diffusers_tryon.rendering.lighting import Light
 from diffusers_tryon.rendering.pose_sampling import sample_pose
-from diffusers_tryon.rendering.scene import Picture, Setting, render
+from diffusers_tryon.rendering.scene import Picture, Setting, render, render_batch
 from diffusers_tryon.rendering.surfaces import Surface
 
 
@@ -107,6 +107,19 @@ def test_the_background_is_seen_where_nothing_is_drawn():
     nothing = render([square(0.1, 0.0, label=3)], elsewhere, replace(SETTING, background=painted), 16)
     assert np.abs(nothing.image - 255 * painted ** (1 / 1.05)).max() <= 0.5
     assert np.isinf(nothing.depth).all()
+
+
+def test_a_batch_equals_single_pictures_bit_for_bit():
+    pictures = [
+        ([square(0.2, 0.0, label=3), square(0.1, -0.3, label=6, priority=0.006)], CAMERA, SETTING),
+        ([square(0.4, 0.3, label=4, colour=0.7, gloss=0.2)], Camera(np.array([0.1, 0, 0]), extent=0.9), SETTING),
+        ([square(0.1, 0.0, label=5)], Camera(np.array([5.0, 0, 0]), extent=1.0), SETTING),
+        ([square(0.3, 0.1, label=2, closed=True)], CAMERA, replace(SETTING, background=np.full((16, 16, 3), 0.5))),
+    ]
+    for picture, expected in zip(render_batch(*zip(*pictures), 16), [render(*one, 16) for one in pictures]):
+        assert np.array_equal(picture.image, expected.image)
+        assert np.array_equal(picture.label_samples, expected.label_samples)
+        assert np.array_equal(picture.depth, expected.depth)
 
 
 def test_the_most_frequent_label_wins():
