@@ -5,6 +5,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from . import dress_code, viton_hd
 from .base import TryOnPair, UnusableEntry
 
 
@@ -27,4 +28,17 @@ class Importer:
 
 
 # By the name that the command line, the column `source` and the documents use.
-IMPORTERS: dict[str, Importer] = {}
+IMPORTERS: dict[str, Importer] = {
+    viton_hd.SOURCE: Importer(
+        "VITON-HD",
+        "https://github.com/shadow2496/VITON-HD",
+        "CC BY-NC 4.0, research only",
+        viton_hd.list_pairs,
+    ),
+    dress_code.SOURCE: Importer(
+        "Dress Code",
+        "https://github.com/aimagelab/dress-code",
+        "its own licence: non-commercial academic use, on request",
+        dress_code.list_pairs,
+    ),
+}

@@ -173,6 +173,7 @@ def build_row(
 class _Photo:
     """A `WornPhoto` in memory; `data` are the file's bytes where they show the very pixels of `image`."""
 
+    path: Path
     image: np.ndarray
     data: bytes | None
     parse: np.ndarray
@@ -186,7 +187,7 @@ def _load_worn(photo: WornPhoto) -> _Photo:
     labels = _match_photo(_read_gray(photo.parse, ("L", "P")), height, width, photo.parse)
     with _naming(photo.parse):
         parse = convert_parse(labels, photo.label_map, pose)
-    return _Photo(image, data, parse, pose)
+    return _Photo(photo.image, image, data, parse, pose)
 
 
 def _person_columns(photo: _Photo, category: str, recipe: str, size: tuple[int, int] | None) -> dict:
@@ -199,7 +200,8 @@ def _person_columns(photo: _Photo, category: str, recipe: str, size: tuple[int, 
         touched = _fit_share(garment, size) > _INVISIBLE_SHARE
         # No colour of the garment may leak along its edges.
         parse_for_hiding = np.where(touched, PARSE_IDS[GARMENT_LABELS[category][0]], parse)
-    agnostic_image, agnostic_mask = compose_agnostic(image, parse_for_hiding, pose, category, recipe)
+    with _naming(photo.path):
+        agnostic_image, agnostic_mask = compose_agnostic(image, parse_for_hiding, pose, category, recipe)
     return {
         "person_image": image if photo.data is None or resized else photo.data,
         "agnostic_image": agnostic_image,
@@ -210,7 +212,9 @@ def _person_columns(photo: _Photo, category: str, recipe: str, size: tuple[int, 
 
 
 def _worn_columns(photo: _Photo, category: str, size: tuple[int, int] | None) -> dict:
-    garment_image, parse, pose = cut_out_garment(photo.image, photo.parse, category), photo.parse, photo.pose
+    parse, pose = photo.parse, photo.pose
+    with _naming(photo.path):
+        garment_image = cut_out_garment(photo.image, parse, category)
     if size is not None and parse.shape != size:
         pose = _fit_pose(pose, *parse.shape, size)
         garment_image, parse = _fit_image(garment_image, size, GARMENT_BACKGROUND), _fit_labels(parse, size)
