@@ -10,6 +10,11 @@ from typing import Annotated
 import typer
 
 
+# The keys of `data.importers.IMPORTERS`, written out because help must not import them; a test compares.
+_IMPORTERS = "viton-hd, dress-code"
+# Of the reasons why rows were rejected, how many are shown; the lists have them all.
+_MOST_REASONS = 12
+
 commands = typer.Typer()
 
 
@@ -66,6 +71,98 @@ def validate(
         typer.echo(f"moved {quarantine(folder, parts, result)} rows to {folder / QUARANTINE_FOLDER}")
     if result.findings:
         raise typer.Exit(1)
+
+
+@commands.command("import", no_args_is_help=True)
+def import_(
+    source: Annotated[str, typer.Argument(help=f"What to import: {_IMPORTERS}.", show_default=False)],
+    root: Annotated[Path, typer.Option(help="Folder of the source, as its publishers lay it out.")],
+    out: Annotated[Path, typer.Option(help="Folder to write Parquet shards to; what is there already is kept.")],
+    split: Annotated[str, typer.Option(help="train or test.")] = "train",
+    pairs: Annotated[
+        str | None,
+        typer.Option(
+            help="Of viton-hd and dress-code: paired (everybody with their own garment), or of the test also unpaired "
+            "(somebody else's, photographed alone) and model-to-model (somebody else's, worn).",
+            show_default="paired",
+        ),
+    ] = None,
+    category: Annotated[
+        str | None, typer.Option(help="Of dress-code: upper, lower or dress.", show_default="all three")
+    ] = None,
+    recipe: Annotated[
+        str, typer.Option(help="How the agnostic image is made: paper, or viton-hd for networks trained on that.")
+    ] = "paper",
+    size: Annotated[
+        str | None,
+        typer.Option(
+            help="HEIGHTxWIDTH to pad and resize all pictures to, such as 256x256.", show_default="the source's own"
+        ),
+    ] = None,
+    limit: Annotated[
+        int | None, typer.Option(help="Import the first rows only; more can follow later.", min=1, show_default="all")
+    ] = None,
+    rows_per_shard: Annotated[
+        int, typer.Option(help="Rows in a file, which a process writes as a whole.", min=1)
+    ] = 500,
+    workers: Annotated[int, typer.Option(help="Processes, each with one thread.", min=1)] = 1,
+) -> None:
+    """Turn a public data set, or your own photographs, into rows for training and evaluation.
+
+    Builds agnostic images and cuts out garments. Rows that cannot be made are left out and listed with the reason.
+    Interrupted imports go on where they stopped. `accelerate launch -m diffusers_tryon import ...` spreads the shards
+    over processes and machines.
+
+    **Examples**
+
+    ```
+    diffusers-tryon import viton-hd --root zalando-hd-resized \\
+        --out data/viton-hd --size 256x192 --workers 8
+
+    diffusers-tryon import dress-code --root DressCode --category dress \\
+        --split test --pairs unpaired --out data/dress-code-unpaired
+    ```
+    """
+    from .data.importers import IMPORTERS
+    from .data.importing import import_source, rejection_reasons
+    from .data.shards import REJECTED_FOLDER, process_position
+
+    index, count = process_position()
+    options = {"pairs": pairs, "category": category}
+    if source in IMPORTERS and index == 0:
+        typer.echo(f"{IMPORTERS[source].title}: {IMPORTERS[source].licence} ({IMPORTERS[source].home_page})")
+    report = import_source(
+        source,
+        root,
+        out,
+        split,
+        options={name: value for name, value in options.items() if value is not None},
+        recipe=recipe,
+        size=_parse_size(size),
+        limit=limit,
+        rows_per_shard=rows_per_shard,
+        workers=workers,
+        process_index=index,
+        num_processes=count,
+    )
+    typer.echo(f"process {index} of {count}: {report}" if count > 1 else report)
+    reasons = rejection_reasons(out, split, root)
+    if index == 0 and reasons:
+        typer.echo(f"rejected so far, see {out / REJECTED_FOLDER}:")
+        for reason, number in reasons.most_common(_MOST_REASONS):
+            typer.echo(f"{number:8,}  {reason}")
+    if report.rows_rejected and not report.rows_written and not report.shards_skipped:
+        raise typer.Exit(1)
+
+
+def _parse_size(size: str | None) -> tuple[int, int] | None:
+    """The height and width of a text such as 256x192."""
+    if size is None:
+        return None
+    height, _, width = size.lower().partition("x")
+    if not (height.isdecimal() and width.isdecimal()):
+        raise ValueError(f"`size` must be HEIGHTxWIDTH in pixels, such as 256x192, got {size!r}.")
+    return int(height), int(width)
 
 
 def _print_summary(result) -> None:

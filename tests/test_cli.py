@@ -32,6 +32,10 @@ OPTIONS = {
         "--all-stages", "--height", "--width", "--last-stage", "--quiet", "--help",
     ],
     "convert": ["--out", "--config", "--prediction", "--ema", "--no-ema", "--help"],
+    "import": [
+        "--root", "--out", "--split", "--pairs", "--category", "--recipe", "--size", "--limit", "--rows-per-shard",
+        "--workers", "--help",
+    ],
     "render": ["--out", "--count", "--size", "--seed", "--workers", "--split", "--unpaired", "--help"],
 }  # fmt: skip
 
