@@ -306,8 +306,14 @@ def render(
     unpaired: Annotated[
         bool, typer.Option("--unpaired", help="Rows of another garment with the true picture, for evaluation.")
     ] = False,
+    category: Annotated[
+        str | None,
+        typer.Option(help="Garments of one category alone: upper, lower or dress.", show_default="all three"),
+    ] = None,
 ) -> None:
     """Render synthetic people in two poses of one outfit: a data set for training, without photographs.
+
+    Run it again to go on after an interruption. Under `accelerate launch` each process writes shards of its own.
 
     **Examples**
 
@@ -315,11 +321,20 @@ def render(
     diffusers-tryon render --out data/train --count 10000 --size 128 --workers 8
 
     diffusers-tryon render --out data/test --count 64 --split test --unpaired
+
+    accelerate launch --cpu --num_processes 4 -m diffusers_tryon render --out data/train --count 1000000
     ```
     """
+    from .data.shards import process_position
     from .rendering.writer import write_pairs
 
-    write_pairs(out, count, size, seed=seed, workers=workers, split=split, unpaired=unpaired)
+    process_index, num_processes = process_position()
+    report = write_pairs(
+        *(out, count, size, seed, workers, split, unpaired, category),
+        process_index=process_index,
+        num_processes=num_processes,
+    )
+    typer.echo(f"{out}: {report}")
 
 
 def main() -> None:

@@ -36,7 +36,7 @@ OPTIONS = {
         "--root", "--out", "--split", "--pairs", "--category", "--recipe", "--size", "--limit", "--rows-per-shard",
         "--workers", "--help",
     ],
-    "render": ["--out", "--count", "--size", "--seed", "--workers", "--split", "--unpaired", "--help"],
+    "render": ["--out", "--count", "--size", "--seed", "--workers", "--split", "--unpaired", "--category", "--help"],
 }  # fmt: skip
 
 
@@ -419,7 +419,8 @@ def test_render_writes_a_data_set(command, tmp_path):
     rows = datasets.load_dataset(str(tmp_path / "data"), split="train", cache_dir=str(tmp_path / "cache"))
     assert len(rows) == 2 and rows[0]["person_image"].size == (32, 32)
     before = {path: path.stat().st_mtime_ns for path in Path("data").iterdir()}
-    assert command("render", "--out", "data", "--count", "2", "--size", "32", "--seed", "5")[0] == 0
+    status, out, _ = command("render", "--out", "data", "--count", "2", "--size", "32", "--seed", "5")
+    assert status == 0 and "0 rows in 0 shards" in out and "1 shard found finished" in out
     assert {path: path.stat().st_mtime_ns for path in Path("data").iterdir()} == before
 
 

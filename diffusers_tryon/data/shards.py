@@ -55,12 +55,16 @@ class ShardReport:
 
     def __str__(self) -> str:
         rate = (self.rows_written + self.rows_rejected) / self.seconds
-        text = f"{self.rows_written} rows in {self.shards_written} shards, {rate:.1f} rows per second"
+        text = f"{_count(self.rows_written, 'row')} in {_count(self.shards_written, 'shard')}, {rate:.1f} rows per second"
         if self.shards_skipped:
-            text += f"; {self.shards_skipped} shards were there already"
+            text += f"; {_count(self.shards_skipped, 'shard')} found finished"
         if self.rows_rejected:
-            text += f"; {self.rows_rejected} rows rejected, see the folder {REJECTED_FOLDER}"
+            text += f"; {_count(self.rows_rejected, 'row')} rejected, see the folder {REJECTED_FOLDER}"
         return text
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def hash_ids(ids: Iterable[str]) -> str:

@@ -135,7 +135,8 @@ def test_missing_columns_are_named_before_the_first_step(tmp_path):
 
 def broken_pool(tmp_path: Path, change) -> Path:
     """A pool of four rows of which `change` spoils one."""
-    rows = datasets.Dataset.from_parquet(str(next(write_pairs(tmp_path / "good", 4, 64).glob("*.parquet"))))
+    write_pairs(tmp_path / "good", 4, 64)
+    rows = datasets.Dataset.from_parquet(str(next((tmp_path / "good").glob("*.parquet"))))
     spoiled = [dict(row) for row in rows.cast_column("person_image", datasets.Image(decode=False))]
     change(spoiled[2])
     (tmp_path / "bad").mkdir()
