@@ -310,6 +310,9 @@ def render(
         str | None,
         typer.Option(help="Garments of one category alone: upper, lower or dress.", show_default="all three"),
     ] = None,
+    rows_per_shard: Annotated[
+        int, typer.Option(help="Rows in a file; a process keeps those of one file in memory.", min=1)
+    ] = 1000,
 ) -> None:
     """Render synthetic people in two poses of one outfit: a data set for training, without photographs.
 
@@ -322,7 +325,7 @@ def render(
 
     diffusers-tryon render --out data/test --count 64 --split test --unpaired
 
-    accelerate launch --cpu --num_processes 4 -m diffusers_tryon render --out data/train --count 1000000
+    accelerate launch --multi_gpu --num_processes 2 -m diffusers_tryon render --out data/train --count 10000
     ```
     """
     from .data.shards import process_position
@@ -330,7 +333,7 @@ def render(
 
     process_index, num_processes = process_position()
     report = write_pairs(
-        *(out, count, size, seed, workers, split, unpaired, category),
+        *(out, count, size, seed, workers, split, unpaired, category, rows_per_shard),
         process_index=process_index,
         num_processes=num_processes,
     )

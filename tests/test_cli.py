@@ -36,7 +36,10 @@ OPTIONS = {
         "--root", "--out", "--split", "--pairs", "--category", "--recipe", "--size", "--limit", "--rows-per-shard",
         "--workers", "--help",
     ],
-    "render": ["--out", "--count", "--size", "--seed", "--workers", "--split", "--unpaired", "--category", "--help"],
+    "render": [
+        "--out", "--count", "--size", "--seed", "--workers", "--split", "--unpaired", "--category", "--rows-per-shard",
+        "--help",
+    ],
 }  # fmt: skip
 
 

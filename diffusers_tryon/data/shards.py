@@ -41,6 +41,12 @@ _ROWS_PER_GROUP = 100
 _TASKS_PER_CHUNK = 4
 _CHUNKS_AHEAD_PER_WORKER = 8
 _METADATA_KEY = b"diffusers_tryon"
+# What torchrun (and accelerate with it), Open MPI and MPICH tell a process: its number and how many there are.
+_LAUNCHER_VARIABLES = (
+    ("RANK", "WORLD_SIZE"),
+    ("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE"),
+    ("PMI_RANK", "PMI_SIZE"),
+)
 
 
 @dataclass(frozen=True)
@@ -55,7 +61,9 @@ class ShardReport:
 
     def __str__(self) -> str:
         rate = (self.rows_written + self.rows_rejected) / self.seconds
-        text = f"{_count(self.rows_written, 'row')} in {_count(self.shards_written, 'shard')}, {rate:.1f} rows per second"
+        text = (
+            f"{_count(self.rows_written, 'row')} in {_count(self.shards_written, 'shard')}, {rate:.1f} rows per second"
+        )
         if self.shards_skipped:
             text += f"; {_count(self.shards_skipped, 'shard')} found finished"
         if self.rows_rejected:
@@ -76,12 +84,15 @@ def hash_ids(ids: Iterable[str]) -> str:
 
 
 def process_position() -> tuple[int, int]:
-    """`(process_index, num_processes)` under `accelerate launch` or torchrun, else `(0, 1)`.
+    """`(process_index, num_processes)` under `accelerate launch`, torchrun or mpirun, else `(0, 1)`.
 
-    Read from the variables these launchers set: processes that write shards of their own need no process group, and
-    one that is done first need not wait for the others.
+    Read from the variables that these launchers set, as accelerate does, but without a process group: processes that
+    write shards of their own have nothing to say to each other, and one that is done first need not wait.
     """
-    return int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
+    for index_name, count_name in _LAUNCHER_VARIABLES:
+        if index_name in os.environ and count_name in os.environ:
+            return int(os.environ[index_name]), int(os.environ[count_name])
+    return 0, 1
 
 
 def write_shards(

@@ -296,10 +296,12 @@ def test_the_hash_of_ids_tells_lists_apart():
     assert hash_ids(iter(["a", "b"])) == hash_ids(["a", "b"])
 
 
-def test_the_position_is_the_launchers(monkeypatch):
-    for name in ("RANK", "WORLD_SIZE"):
+@pytest.mark.parametrize("names", [("RANK", "WORLD_SIZE"), ("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE")])
+def test_the_position_is_the_launchers(monkeypatch, names):
+    for name in ("RANK", "WORLD_SIZE", "OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE", "PMI_RANK", "PMI_SIZE"):
         monkeypatch.delenv(name, raising=False)
     assert process_position() == (0, 1)
-    monkeypatch.setenv("RANK", "3")
-    monkeypatch.setenv("WORLD_SIZE", "8")
+    monkeypatch.setenv(names[0], "3")
+    assert process_position() == (0, 1)
+    monkeypatch.setenv(names[1], "8")
     assert process_position() == (3, 8)
