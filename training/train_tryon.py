@@ -24,7 +24,7 @@ from diffusers.training_utils import EMAModel
 from torch.utils.data import DataLoader
 
 from diffusers_tryon import create_unet
-from diffusers_tryon.training.batches import SampleRows, collate, open_rows
+from diffusers_tryon.training.batches import SampleRows, collate, open_training_rows, open_validation_rows
 from diffusers_tryon.training.checkpoints import list_checkpoints, save_checkpoint
 from diffusers_tryon.training.configuration import TrainingConfig, parse_config
 from diffusers_tryon.training.randomness import StepSampler, local_indices
@@ -54,8 +54,8 @@ def train(config: TrainingConfig) -> None:
     model, optimizer = accelerator.prepare(unet, optimizer)
 
     # Data in an order that depends on the seed and the step alone.
-    rows = open_rows(config, config.dataset)
-    sample_rows = open_rows(config, config.validation_dataset, "test") if config.validation_dataset else rows
+    rows = open_training_rows(config)
+    sample_rows = open_validation_rows(config) if config.validation_dataset else rows
     sample_batch = collate([sample_rows[index] for index in range(min(NUM_SAMPLE_ROWS, len(sample_rows)))])
     sampler = StepSampler(len(rows), config, start_step, accelerator.process_index, accelerator.num_processes)
     samples = SampleRows(rows, config)

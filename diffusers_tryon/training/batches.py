@@ -62,11 +62,18 @@ class TryOnRows(Dataset):
             raise ValueError(f"Row {index} of the dataset {self.source} cannot be read: {error}") from error
 
 
-def open_rows(config: TrainingConfig, source: str, split: str = "train") -> TryOnRows | RenderedRows:
-    """The decoded rows of `config.dataset` or `config.validation_dataset`."""
-    if source == RENDERED:
-        return RenderedRows(config.rendered_size, config.seed, split)
-    return TryOnRows(source, split, with_masks=config.augmentation is not None)
+def open_training_rows(config: TrainingConfig) -> TryOnRows | RenderedRows:
+    """The decoded rows of `config.dataset`, with what their augmentation needs."""
+    if config.dataset == RENDERED:
+        return RenderedRows(config.rendered_size, config.seed)
+    return TryOnRows(config.dataset, with_masks=config.augmentation is not None)
+
+
+def open_validation_rows(config: TrainingConfig) -> TryOnRows | RenderedRows:
+    """The decoded rows of `config.validation_dataset`, those of its split "test"."""
+    if config.validation_dataset == RENDERED:
+        return RenderedRows(config.rendered_size, config.seed, "test")
+    return TryOnRows(config.validation_dataset, "test")
 
 
 class SampleRows(Dataset):

@@ -3,6 +3,8 @@
 """Which rows a run is made of and how they are augmented: the same for any number of workers and processes."""
 
 import dataclasses
+import re
+from pathlib import Path
 
 import datasets
 import numpy as np
@@ -11,8 +13,9 @@ import torch
 from torch.utils.data import DataLoader
 
 from diffusers_tryon.data.augmentation import AugmentationSettings
+from diffusers_tryon.rendering.samples import row_id
 from diffusers_tryon.rendering.writer import write_pairs
-from diffusers_tryon.training.batches import SampleRows, TryOnRows, collate, open_rows
+from diffusers_tryon.training.batches import SampleRows, TryOnRows, collate, open_training_rows, open_validation_rows
 from diffusers_tryon.training.configuration import TrainingConfig
 from diffusers_tryon.training.randomness import Sample, StepSampler, augmentation_generator, local_indices
 
@@ -37,7 +40,7 @@ def pool(tmp_path_factory):
 
 def samples_by_place(config: TrainingConfig, rank: int, world_size: int, num_workers: int) -> dict:
     """What a process trains on: (step, index) -> the sample's tensors."""
-    rows = open_rows(config, config.dataset)
+    rows = open_training_rows(config)
     sampler = StepSampler(len(rows), config, 0, rank, world_size)
     batches = iter(
         DataLoader(SampleRows(rows, config), batch_sampler=sampler, collate_fn=collate, num_workers=num_workers)
@@ -69,8 +72,8 @@ def test_two_processes_with_accumulation_see_the_samples_of_one():
 def test_rendering_while_training_equals_the_pool_on_disk(pool):
     # The pool is read in a shuffled order; sample by sample it holds what is rendered for that row.
     on_disk = dataclasses.replace(CONFIG, dataset=pool)
-    from_disk = SampleRows(open_rows(on_disk, pool), on_disk)
-    rendered = SampleRows(open_rows(CONFIG, "rendered"), CONFIG)
+    from_disk = SampleRows(open_training_rows(on_disk), on_disk)
+    rendered = SampleRows(open_training_rows(CONFIG), CONFIG)
     for row in range(12):
         sample = Sample(row, 5, row % 4)
         one, other = collate([from_disk[sample]]), collate([rendered[sample]])
@@ -98,12 +101,20 @@ def test_augmentation_depends_on_seed_step_and_index_alone():
 
 def test_a_row_is_augmented_anew_whenever_it_comes(pool):
     config = dataclasses.replace(CONFIG, dataset=pool)
-    plain = SampleRows(open_rows(config, pool), dataclasses.replace(config, augmentation=None))
-    samples = SampleRows(open_rows(config, pool), config)
+    plain = SampleRows(open_training_rows(config), dataclasses.replace(config, augmentation=None))
+    samples = SampleRows(open_training_rows(config), config)
     first, second, bare = samples[Sample(3, 0, 0)], samples[Sample(3, 7, 0)], plain[Sample(3, 0, 0)]
     for name in ("person_image", "garment_image", "agnostic_image"):
         assert (first[name] != second[name]).any() and (first[name] != bare[name]).any(), name
     np.testing.assert_array_equal(bare["person_image"], plain[Sample(3, 7, 0)]["person_image"])
+
+
+def test_validation_rows_are_of_the_test_split(pool, tmp_path):
+    config = dataclasses.replace(CONFIG, validation_dataset="rendered")
+    assert open_validation_rows(config)[1]["id"] == row_id(1, "test", False)
+    rows = datasets.load_dataset(pool, split="train").remove_columns("agnostic_mask")
+    rows.to_parquet(tmp_path / "test-00000.parquet")
+    assert len(open_validation_rows(dataclasses.replace(CONFIG, validation_dataset=str(tmp_path)))) == 12
 
 
 def test_augmentation_needs_the_mask(pool, tmp_path):
@@ -111,4 +122,11 @@ def test_augmentation_needs_the_mask(pool, tmp_path):
     rows.to_parquet(tmp_path / "train-00000.parquet")
     assert "garment_image" in TryOnRows(str(tmp_path))[0]
     with pytest.raises(ValueError, match="lacks the columns agnostic_mask; it has"):
-        open_rows(CONFIG, str(tmp_path))
+        open_training_rows(dataclasses.replace(CONFIG, dataset=str(tmp_path)))
+
+
+def test_the_example_of_the_readme_runs(capsys):
+    readme = (Path(__file__).parents[2] / "training" / "README.md").read_text()
+    example = re.search(r"```python\n(.*?)```", readme, flags=re.S)[1]
+    exec(example.replace("size=128", "size=16").replace("batch_size=16", "batch_size=2"), {})
+    assert "'person_image': (2, 3, 16, 16)" in capsys.readouterr().out
