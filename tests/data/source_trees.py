@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from diffusers_tryon.composition import PARSE_IDS, PARSE_LABELS, compose_agnostic, label_mask
+from diffusers_tryon.composition import GARMENT_LABELS, PARSE_IDS, PARSE_LABELS, compose_agnostic, label_mask
 from diffusers_tryon.poses import KEYPOINT_NAMES, hide_points_outside_image
 from diffusers_tryon.rendering.identity import draw_identity
 from diffusers_tryon.rendering.outfits import PRODUCT_STYLES, draw_outfit
@@ -39,6 +39,8 @@ _LIMB_POINTS = {
     "feet": ("ankle",),
 }
 
+# OpenPose-18 indices of neck, shoulders and hips.
+_TORSO = (1, 2, 5, 8, 11)
 # BODY_25 index of every OpenPose-18 point.
 _BODY25 = (0, 1, 2, 3, 4, 5, 6, 7, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18)
 
@@ -60,14 +62,16 @@ class RenderedPerson:
 
 @lru_cache(maxsize=None)
 def rendered_person(seed: int, category: str = "upper", height: int = HEIGHT) -> RenderedPerson:
-    """Somebody seen from the front; pictures of 3:4, as wide as three quarters of `height`."""
+    """Somebody seen from the front, with shoulders, hips and garment; `height` pixels high, three quarters as wide."""
     rng = np.random.default_rng([seed, len(category)])
     identity, outfit = draw_identity(rng, "train"), draw_outfit(rng, category)
     photos = []
-    for _ in range(2):
+    while len(photos) < 2:
         shot = draw_shot(rng, identity, category, from_behind=False, of_garment=False)
         picture, pose = photograph(identity, outfit, shot, category, height)
-        photos.append(_portrait(picture.image, picture.parse, pose))
+        photo = _portrait(picture.image, picture.parse, pose)
+        if (photo[2][list(_TORSO), 2] > 0).all() and label_mask(photo[1], GARMENT_LABELS[category]).mean() > 0.03:
+            photos.append(photo)
     shot = draw_shot(rng, identity, category, from_behind=False, of_garment=True)
     product = photograph_product(identity, outfit, shot, category, PRODUCT_STYLES[-1], height)
     flat, flat_parse, _ = _portrait(product.image, product.parse, np.zeros((18, 3), np.float32))
