@@ -62,7 +62,7 @@ def test_rows_are_written_whole_and_the_validator_finds_nothing(command, viton_h
     status, out, _ = command("import", "viton-hd", "--root", viton_hd, "--out", "rows")
     assert status == 0
     assert "VITON-HD: CC BY-NC 4.0, research only (https://github.com/shadow2496/VITON-HD)" in out
-    assert "3 rows in 1 shards" in out and "rows per second" in out and "reject" not in out
+    assert "3 rows in 1 shard," in out and "rows per second" in out and "reject" not in out
     rows = stored(Path("rows"), "train")
     expected = [build_row(entry) for entry in list_entries("viton-hd", viton_hd, "train")]
     for row, wanted in zip(rows, expected, strict=True):
@@ -87,7 +87,7 @@ def test_what_is_rejected_is_counted_by_reason_and_listed(command, viton_hd):
     (folder / "cloth" / f"{VITON_HD_TRAIN[2]}.jpg").unlink()
     status, out, _ = command("import", "viton-hd", "--root", viton_hd, "--out", "rows")
     assert status == 0
-    assert "1 rows in 1 shards" in out and "2 rows rejected" in out
+    assert "1 row in 1 shard," in out and "2 rows rejected" in out
     assert "       2  FILE: there is no such file" in out.splitlines()
     entries = [json.loads(line) for line in Path("rows/rejected/train-00000.jsonl").read_text().splitlines()]
     assert [entry["id"] for entry in entries] == [VITON_HD_TRAIN[0], VITON_HD_TRAIN[2]]
@@ -125,7 +125,7 @@ def test_a_limit_can_be_lifted_later(command, viton_hd):
     arguments = ("import", "viton-hd", "--root", viton_hd, "--out", "rows", "--rows-per-shard", "1")
     assert "2 rows in 2 shards" in command(*arguments, "--limit", "2")[1]
     status, out, _ = command(*arguments)
-    assert status == 0 and "1 rows in 1 shards" in out and "2 shards were there already" in out
+    assert status == 0 and "1 row in 1 shard," in out and "2 shards found finished" in out
     assert [row["id"] for row in stored(Path("rows"), "train")] == list(VITON_HD_TRAIN)
     assert command(*arguments)[0] == 0  # all there: no failure
 
@@ -183,7 +183,7 @@ def test_accelerate_launches_it_on_two_processes_of_two_workers(dress_code, tmp_
     environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     done = subprocess.run([sys.executable, *launch], cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert "process 0 of 2: 4 rows in 2 shards" in done.stdout and "process 1 of 2: 2 rows in 1 shards" in done.stdout
+    assert "process 0 of 2: 4 rows in 2 shards" in done.stdout and "process 1 of 2: 2 rows in 1 shard" in done.stdout
     import_source("dress-code", dress_code, tmp_path / "one", rows_per_shard=2)
     files = {path.name: path.read_bytes() for path in (tmp_path / "one").glob("*.parquet")}
     assert {path.name: path.read_bytes() for path in (tmp_path / "two").glob("*.parquet")} == files
