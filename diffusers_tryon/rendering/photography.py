@@ -10,12 +10,13 @@ from ..composition import GARMENT_LABELS, PARSE_IDS
 from .backgrounds import Background, draw_background
 from .body import forward_kinematics, load_body_asset, pose_body
 from .cameras import View, aim, body_heading, draw_view, framed_points
+from .folds import draw_wrinkles
 from .identity import Identity
 from .lighting import Light, draw_light
 from .outfits import Outfit, fit_outfit, garment_surface, product_surfaces
 from .people import body_surfaces
 from .pose_sampling import Rotations, sample_pose
-from .scene import Picture, Setting, draw_wrinkles, render
+from .scene import Picture, Setting, render
 from .surfaces import Surface
 from .visibility import seen_keypoints
 
@@ -39,7 +40,7 @@ class Shot:
         view: camera and framing.
         light: the light, as seen from the camera.
         background: what is behind the person.
-        wrinkles: the folds of the clothes, see `draw_wrinkles`.
+        wrinkles: the folds of the clothes, see `folds.draw_wrinkles`.
     """
 
     rotations: Rotations

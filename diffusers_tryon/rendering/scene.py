@@ -9,19 +9,19 @@ import numpy as np
 import torch
 
 from .cameras import Camera
+from .folds import cloth_directions, fold_cloth, pushed_share
 from .lighting import Light
 from .mesh import normalize
-from .prints import smooth_noise
 from .rasterizer import Fragments, rasterize, rasterize_depth
-from .shadows import SHADOW_MAP_SIZE, LightView, blocked_share, light_view
+from .shadows import SHADOW_MAP_SIZE, LightView, blocked_share, crevices, light_view
 from .surfaces import Surface
 
 
 # Every pixel is the mean of this many samples in either direction.
 SUPERSAMPLING = 2
-_WRINKLE_CELLS_PER_METRE = ((10.0, 5.8), (20.0, 11.6), (41.0, 23.6))
-_WRINKLE_STRENGTHS = (0.10, 0.08, 0.05)
 _GAMMA = 1.05
+# How much darker the deepest crevice is than open ground.
+_CREVICE_SHADE = 0.8
 
 
 @dataclass(frozen=True)
@@ -31,17 +31,12 @@ class Setting:
     Attributes:
         light: the light.
         background: (3,) or (S, S, 3) colours in [0, 1] of what is behind them, S the size of the picture.
-        wrinkles: (3, 16, 16) noise from `draw_wrinkles`.
+        wrinkles: (2,) from `folds.draw_wrinkles`.
     """
 
     light: Light
     background: np.ndarray
     wrinkles: np.ndarray
-
-
-def draw_wrinkles(rng: np.random.Generator) -> np.ndarray:
-    """Draw the folds of the clothes."""
-    return rng.standard_normal((len(_WRINKLE_STRENGTHS), 16, 16))
 
 
 @dataclass(frozen=True)
@@ -207,14 +202,6 @@ def _shadow_maps(scenes: list[_Scene], views: list[LightView], device: torch.dev
     return rasterize_depth(*_tensors(scenes, screens, device), shape).cpu().numpy()
 
 
-def _wrinkle(grids: np.ndarray, points: np.ndarray) -> np.ndarray:
-    """Height of the cloth (N,), arbitrary units, at texture coordinates (N, 2)."""
-    return sum(
-        strength * smooth_noise(grid, points[:, 0] * across, points[:, 1] * along)
-        for strength, grid, (across, along) in zip(_WRINKLE_STRENGTHS, grids, _WRINKLE_CELLS_PER_METRE)
-    )
-
-
 def _cloth_per_sample(surface: Surface, screen: np.ndarray) -> np.ndarray:
     """Metres of cloth (F,) that one sample of the picture spans on each face; `screen` (V, 3) is in samples."""
 
@@ -234,12 +221,13 @@ def _paint_cloth(scene: _Scene, number: int, seen: _Seen, fragments: np.ndarray)
     weights = seen.weights[:, fragments]
     points = _interpolate(surface.texture_coordinates.reshape(-1, 2), (3 * face, 3 * face + 1, 3 * face + 2), weights)
     corners = tuple(corner[fragments] - scene.first_vertex[number] for corner in seen.corners)
-    edge_distance = _interpolate(surface.edge_distance[:, None], corners, weights)[:, 0]
+    along_u, along_v = cloth_directions(surface)
+    at_vertices = np.stack([surface.edge_distance, pushed_share(surface, along_v)], axis=1)
+    corners = tuple(corner[fragments] - scene.first_vertex[number] for corner in seen.corners)
+    edge_distance, pushed = _interpolate(at_vertices, corners, weights).T
     width = _cloth_per_sample(surface, scene.screen[scene.first_vertex[number] :])[face]
-    tilt = np.zeros((len(face), 3), np.float32)
-    tilt[:, 0] = 0.9 * _wrinkle(scene.setting.wrinkles, points)
-    tilt[:, 2] = 0.9 * _wrinkle(scene.setting.wrinkles, points + 0.33)
-    return surface.cloth.colour_at(points, edge_distance, width), tilt
+    tilt, brightness = fold_cloth(points, pushed, along_u[face], along_v[face], scene.setting.wrinkles)
+    return surface.cloth.colour_at(points, edge_distance, width) * brightness[:, None], tilt
 
 
 def _dot(first: np.ndarray, second: np.ndarray) -> np.ndarray:
@@ -271,6 +259,12 @@ def _pixel_samples(fine: np.ndarray) -> np.ndarray:
     return np.stack([fine[row::SUPERSAMPLING, column::SUPERSAMPLING] for row in steps for column in steps])
 
 
+def _pixel_of_sample(sample: np.ndarray, size: int) -> np.ndarray:
+    """The pixel's number, row * size + column, of the samples with these numbers in the fine picture."""
+    row, column = np.divmod(sample, size * SUPERSAMPLING)
+    return row // SUPERSAMPLING * size + column // SUPERSAMPLING
+
+
 def _develop(scene: _Scene, seen: _Seen, colours: np.ndarray, size: int) -> Picture:
     """Put shaded fragments over the background."""
     fine = size * SUPERSAMPLING
@@ -280,6 +274,9 @@ def _develop(scene: _Scene, seen: _Seen, colours: np.ndarray, size: int) -> Pict
     label_samples.reshape(-1)[seen.pixel] = scene.labels[np.choose(nearest_corner, seen.corners)]
     depth_samples = np.full((fine, fine), np.inf, np.float32)
     depth_samples.reshape(-1)[seen.pixel] = seen.depth
+    depth = _pixel_samples(depth_samples).min(axis=0)
+    shade = 1 - _CREVICE_SHADE * crevices(depth, size / scene.camera.extent)
+    colours = colours * shade.reshape(-1)[_pixel_of_sample(seen.pixel, size)][:, None]
 
     background = np.broadcast_to(scene.setting.background.astype(np.float32), (size, size, 3))
     colour_samples = background.repeat(SUPERSAMPLING, axis=0).repeat(SUPERSAMPLING, axis=1)
@@ -288,7 +285,7 @@ def _develop(scene: _Scene, seen: _Seen, colours: np.ndarray, size: int) -> Pict
     return Picture(
         image=np.round(image * 255).astype(np.uint8),
         label_samples=_pixel_samples(label_samples),
-        depth=_pixel_samples(depth_samples).min(axis=0),
+        depth=depth,
     )
 
 

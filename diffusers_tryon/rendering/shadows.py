@@ -1,6 +1,6 @@
 # Copyright 2026 The diffusers-tryon authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Shadow maps: what the key light sees, and which points lie behind it."""
+"""What light does not reach: shadows of the key light from a shadow map, and crevices from the depth of a picture."""
 
 from dataclasses import dataclass
 
@@ -16,6 +16,14 @@ _BORDER = 3
 # would make a surface shadow itself. What is nearer than that throws no shadow.
 _LIFT = 1.2
 _TOLERANCE = 0.4
+# A point lies in a crevice if the surface rises on both sides of it, looked up at these distances in metres.
+_CREVICE_RADII = (0.03, 0.08)
+_CREVICE_DIRECTIONS = np.array([(1, 0), (0, 1), (0.7, 0.7), (0.7, -0.7)])
+# Rises below this share of the distance are the body's own roundness.
+_ROUNDNESS = 0.25
+_FAR_AWAY = 1e3
+# The few directions and distances would show as rings.
+_CREVICE_BLUR = 0.02
 
 
 @dataclass(frozen=True)
@@ -23,7 +31,7 @@ class LightView:
     """The key light as a camera without perspective.
 
     Attributes:
-        axes: (3, 3) float32 rows: to the right and down in the map, and away from the light.
+        axes: (3, 3) float32 rows: along the map's columns, along its rows, and away from the light.
         origin: (3,) float32 what is subtracted after turning into these axes.
         texel: metres that a texel of the map spans.
     """
@@ -49,8 +57,8 @@ def light_view(direction: np.ndarray, receivers: np.ndarray, casters: np.ndarray
     """
     # Mirrored: a rasteriser that drops the faces of closed surfaces which are turned away then keeps the far side as
     # the light sees it. What is lit so never lies just behind itself in the map.
-    right = normalize(np.cross(direction, (0.0, 0.0, 1.0)))
-    axes = np.stack([right, np.cross(right, direction), -direction]).astype(np.float32)
+    right = normalize(np.cross(np.eye(3)[np.abs(direction).argmin()], direction))
+    axes = np.stack([right, np.cross(direction, right), -direction]).astype(np.float32)
     turned = receivers @ axes[:2].T
     low, high = turned.min(axis=0), turned.max(axis=0)
     texel = float((high - low).max()) / (SHADOW_MAP_SIZE - 2 * _BORDER)
@@ -81,3 +89,45 @@ def blocked_share(view: LightView, depth: np.ndarray, points: np.ndarray, normal
             weight = row_weight * column_weight
             blocked += weight * (flat.take(texel + (row_step * SHADOW_MAP_SIZE + column_step)) < limit)
     return blocked / 4
+
+
+def crevices(depth: np.ndarray, pixels_per_metre: float) -> np.ndarray:
+    """How deep each pixel lies between what is around it, a cheap stand-in for how little of the surroundings' light
+    reaches it: armpits, under hems and chins, where limbs touch.
+
+    Args:
+        depth (`np.ndarray`): (S, S) float32 metres, infinite for the background.
+        pixels_per_metre (`float`): at the person.
+
+    Returns:
+        `np.ndarray`: (S, S) float32 in [0, 1].
+    """
+    size = len(depth)
+    total = np.zeros((size, size), np.float32)
+    filled = np.where(np.isfinite(depth), depth, np.float32(_FAR_AWAY))
+    for radius in _CREVICE_RADII:
+        steps = np.round(_CREVICE_DIRECTIONS * np.clip(radius * pixels_per_metre, 1, size)).astype(int)
+        border = int(np.abs(steps).max())
+        padded = np.pad(filled, border, constant_values=_FAR_AWAY)
+
+        def rise(right: int, down: int) -> np.ndarray:
+            other = padded[border + down : border + down + size, border + right : border + right + size]
+            nearer = filled - other
+            # What is much nearer is another limb in front.
+            return np.where(nearer < 2 * radius, nearer, 0)
+
+        for right, down in steps:
+            # On a plane, however it is turned, one side rises as much as the other falls.
+            both = rise(right, down) + rise(-right, -down)
+            total += np.clip(both / radius - _ROUNDNESS, 0, 1)
+    share = total / (len(_CREVICE_RADII) * len(_CREVICE_DIRECTIONS))
+    return _box_blur(
+        _box_blur(share, round(_CREVICE_BLUR * pixels_per_metre)).T, round(_CREVICE_BLUR * pixels_per_metre)
+    ).T
+
+
+def _box_blur(values: np.ndarray, radius: int) -> np.ndarray:
+    """The mean of 2 * `radius` + 1 rows, with zeros beyond the border."""
+    padded = np.pad(values, ((radius + 1, radius), (0, 0)))
+    sums = np.cumsum(padded, axis=0)
+    return (sums[2 * radius + 1 :] - sums[: -2 * radius - 1]) / (2 * radius + 1)
