@@ -20,8 +20,8 @@ from .surfaces import Surface
 # Every pixel is the mean of this many samples in either direction.
 SUPERSAMPLING = 2
 _GAMMA = 1.05
-# How much darker the deepest crevice is than open ground.
-_CREVICE_SHADE = 0.8
+# How much darker the deepest crevice is than open ground, in a light that takes all of the key light from shadows.
+_CREVICE_SHADE = 1.0
 
 
 @dataclass(frozen=True)
@@ -275,7 +275,7 @@ def _develop(scene: _Scene, seen: _Seen, colours: np.ndarray, size: int) -> Pict
     depth_samples = np.full((fine, fine), np.inf, np.float32)
     depth_samples.reshape(-1)[seen.pixel] = seen.depth
     depth = _pixel_samples(depth_samples).min(axis=0)
-    shade = 1 - _CREVICE_SHADE * crevices(depth, size / scene.camera.extent)
+    shade = 1 - _CREVICE_SHADE * scene.setting.light.shadow * crevices(depth, size / scene.camera.extent)
     colours = colours * shade.reshape(-1)[_pixel_of_sample(seen.pixel, size)][:, None]
 
     background = np.broadcast_to(scene.setting.background.astype(np.float32), (size, size, 3))

@@ -24,7 +24,7 @@ LIGHT = Light(
     sky=np.full(3, 0.5),
     ground=np.full(3, 0.2),
 )
-SETTING = Setting(LIGHT, np.zeros(3), np.zeros((3, 16, 16)))
+SETTING = Setting(LIGHT, np.zeros(3), np.zeros(2))
 CAMERA = Camera(np.zeros(3), extent=1.0)
 
 

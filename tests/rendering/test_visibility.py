@@ -50,7 +50,7 @@ def photograph_keypoints(
     surfaces = body_surfaces(identity, posed, transforms, hidden)
     surfaces += [garment_surface(garment, transforms) for garment in garments]
     surfaces += extra or []
-    setting = Setting(draw_light(rng), np.zeros(3), np.zeros((3, 16, 16)))
+    setting = Setting(draw_light(rng), np.zeros(3), np.zeros(2))
     picture = render(surfaces, camera, setting, SIZE)
     keypoints = seen_keypoints(posed, camera, picture.depth, picture.parse)
     return dict(zip(KEYPOINT_NAMES, keypoints[:, 2].tolist()))
