@@ -88,13 +88,16 @@ def _replace(path: Path, write: Callable[[Path], None]) -> None:
 
 def _split_parquet(path: Path, bad: set[int], place: Path) -> None:
     table = parquet.ParquetFile(path).read()
-    if len(bad) == len(table):
-        # `datasets` cannot read a shard without rows.
-        shutil.move(path, place)
-        return
     is_bad = pa.array([number in bad for number in range(len(table))])
     for rows, target in ((table.filter(is_bad), place), (table.filter(pc.invert(is_bad)), path)):
-        _replace(target, lambda temporary: parquet.write_table(rows, temporary, row_group_size=_ROWS_PER_GROUP))
+        _replace(target, lambda temporary: _write_parquet(rows, temporary))
+
+
+def _write_parquet(rows: pa.Table, path: Path) -> None:
+    """The shard stays even without rows, so that an import that is called again counts it as done."""
+    with parquet.ParquetWriter(path, rows.schema) as writer:
+        if len(rows):  # `datasets` cannot read a row group without rows
+            writer.write_table(rows, row_group_size=_ROWS_PER_GROUP)
 
 
 def _split_metadata(path: Path, bad: set[int], place: Path) -> None:

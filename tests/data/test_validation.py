@@ -171,6 +171,10 @@ def test_fix_of_a_shard_without_good_rows_and_of_a_broken_one(pool, tmp_path):
     assert len(load_dataset(str(pool), split="train", cache_dir=str(tmp_path / "cache"))) == 3
     (place,) = (pool / "__quarantine__").glob("test*.parquet")
     assert place.read_bytes() == broken
+    # What was taken out is not rendered again.
+    before = (pool / "train-00000.parquet").read_bytes()
+    write_pairs(pool, count=6, size=SIZE, rows_per_shard=3)
+    assert (pool / "train-00000.parquet").read_bytes() == before
 
 
 def plain_columns(row: StoredRow) -> dict:
