@@ -68,7 +68,7 @@ def import_source(
 
     Returns:
         `ShardReport`: what was written. Entries that no row could be made of are counted and listed with the reason in
-        `out_dir/rejected`.
+        `out_dir/__rejected__`.
 
     Raises:
         ValueError: a bad argument, nothing is listed, or `out_dir` holds other rows.

@@ -2,8 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Writes rows as Parquet shards with the images inside: on several processes, resumable, each shard whole or not at all.
 
-A folder holds `<split>-00000.parquet` and so on; `<split>.json`, which says what the rows are made of, so that rows of
-another source are never mixed in; and `rejected/<split>-00000.jsonl` where rows of a shard could not be made.
+A folder holds `<split>-00000.parquet` and so on; `__source__/<split>.json`, which says what the rows are made of, so
+that rows of another source are never mixed in; and `__rejected__/<split>-00000.jsonl` where rows of a shard could not
+be made.
 """
 
 import hashlib
@@ -34,7 +35,9 @@ from .schema import SCHEMA_VERSION, dataset_features
 
 Task = TypeVar("Task")
 
-REJECTED_FOLDER = "rejected"
+# `datasets` passes over folders with such names; anything else it may take for data of the split.
+REJECTED_FOLDER = "__rejected__"
+SOURCE_FOLDER = "__source__"
 # Streaming reads whole row groups.
 _ROWS_PER_GROUP = 100
 # What a worker is handed at a time, and how much of it waits, so that a worker never idles while a shard is written.
@@ -115,7 +118,7 @@ def write_shards(
     Fewer tasks than a folder has leave the folder as it is. Two runs must not write the same shards at the same time.
 
     A task whose row cannot be made (`ValueError`, `OSError`) is left out and listed with its id and the error in
-    `out_dir/rejected/<split>-<number>.jsonl`. Any other exception stops the call; finished shards stay.
+    `out_dir/__rejected__/<split>-<number>.jsonl`. Any other exception stops the call; finished shards stay.
 
     Args:
         tasks (`Sequence`): small picklable values.
@@ -214,7 +217,7 @@ def _replacing(path: Path) -> Iterator[Any]:
 
 def _claim_split(out_dir: Path, split: str, settings: dict[str, Any]) -> None:
     """Write what the rows of the split are made of, or compare it with what the folder's rows are made of."""
-    path = out_dir / f"{split}.json"
+    path = out_dir / SOURCE_FOLDER / f"{split}.json"
     settings = json.loads(json.dumps(settings))
     if not path.exists():
         foreign = next(out_dir.glob(f"{split}-*.parquet"), None)

@@ -89,14 +89,14 @@ def test_what_is_rejected_is_counted_by_reason_and_listed(command, viton_hd):
     assert status == 0
     assert "1 row in 1 shard," in out and "2 rows rejected" in out
     assert "       2  FILE: there is no such file" in out.splitlines()
-    entries = [json.loads(line) for line in Path("rows/rejected/train-00000.jsonl").read_text().splitlines()]
+    entries = [json.loads(line) for line in Path("rows/__rejected__/train-00000.jsonl").read_text().splitlines()]
     assert [entry["id"] for entry in entries] == [VITON_HD_TRAIN[0], VITON_HD_TRAIN[2]]
     assert str(folder / "image" / f"{VITON_HD_TRAIN[0]}.jpg") in entries[0]["error"]
     assert [row["id"] for row in stored(Path("rows"), "train")] == [VITON_HD_TRAIN[1]]
 
 
 def test_reasons_are_counted_without_file_names_and_numbers(viton_hd, tmp_path):
-    rejected = tmp_path / "rows" / "rejected"
+    rejected = tmp_path / "rows" / "__rejected__"
     rejected.mkdir(parents=True)
     errors = [
         f"{viton_hd}/test/image/1.jpg: of another ratio, 3 x 4 and 5 x 6 pixels",

@@ -35,7 +35,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 def rejected(folder: Path, number: int) -> list[dict]:
-    lines = (folder / "rejected" / f"train-{number:05d}.jsonl").read_text().splitlines()
+    lines = (folder / "__rejected__" / f"train-{number:05d}.jsonl").read_text().splitlines()
     return [json.loads(line) for line in lines]
 
 
@@ -177,7 +177,7 @@ def test_another_exception_names_the_row_and_keeps_finished_shards(whole, tmp_pa
     with pytest.raises(KeyError, match="no row 4") as caught:
         write(tmp_path, build_row=partial(row_unless, bad=(4,), error=KeyError), workers=workers)
     assert caught.value.__notes__ == ["The row that was being made: row/4"]
-    assert set(contents(tmp_path)) == {"train.json", "train-00000.parquet"}
+    assert set(contents(tmp_path)) == {"__source__/train.json", "train-00000.parquet"}
     write(tmp_path)
     assert contents(tmp_path) == whole
 
@@ -194,8 +194,12 @@ def test_a_killed_worker_is_an_error_and_the_call_can_be_repeated(tmp_path):
 
 
 def test_what_killed_runs_left_is_removed_by_the_process_whose_shard_it_is(tmp_path):
-    (tmp_path / "rejected").mkdir()
-    leftovers = [".train-00000.parquet.0a.tmp", ".train-00001.parquet.0a.tmp", "rejected/.train-00003.jsonl.0a.tmp"]
+    (tmp_path / "__rejected__").mkdir()
+    leftovers = [
+        ".train-00000.parquet.0a.tmp",
+        ".train-00001.parquet.0a.tmp",
+        "__rejected__/.train-00003.jsonl.0a.tmp",
+    ]
     others = [".test-00000.parquet.0a.tmp", ".train-notes.tmp", "notes.txt"]
     for name in leftovers + others:
         (tmp_path / name).write_bytes(b"half")
@@ -233,7 +237,7 @@ def test_other_rows_are_not_mixed_in(whole, tmp_path, change, message):
 def test_two_splits_share_a_folder(tmp_path):
     write(tmp_path, count=2)
     write_shards(tmp_path, "test", range(5), noise_row, (), noise_id, {"name": "other"})
-    assert {"train.json", "test.json"} <= set(contents(tmp_path))
+    assert {"__source__/train.json", "__source__/test.json"} <= set(contents(tmp_path))
     assert len(list(load_dataset(str(tmp_path), split="test", streaming=True))) == 5
 
 
@@ -258,10 +262,11 @@ def test_shards_of_something_else_are_not_continued(tmp_path):
 
 @pytest.mark.parametrize("content", ["[]", "{", '"text"'])
 def test_a_foreign_settings_file_is_named_and_kept(tmp_path, content):
-    (tmp_path / "train.json").write_text(content)
+    (tmp_path / "__source__").mkdir()
+    (tmp_path / "__source__" / "train.json").write_text(content)
     with pytest.raises(ValueError, match="train.json, which does not describe a dataset"):
         write(tmp_path)
-    assert (tmp_path / "train.json").read_text() == content
+    assert (tmp_path / "__source__" / "train.json").read_text() == content
 
 
 @pytest.mark.parametrize(

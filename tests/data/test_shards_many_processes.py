@@ -85,7 +85,9 @@ def assert_only_whole_shards(folder: Path, whole: dict[str, bytes]) -> None:
     for path in folder.glob("*.parquet"):
         assert path.read_bytes() == whole[path.name]
         parquet.ParquetFile(path).read()
-        assert ((folder / "rejected" / f"{path.stem}.jsonl").exists()) == (f"rejected/{path.stem}.jsonl" in whole)
+        assert ((folder / "__rejected__" / f"{path.stem}.jsonl").exists()) == (
+            f"__rejected__/{path.stem}.jsonl" in whole
+        )
 
 
 def test_two_launched_processes_write_together_what_one_writes(script, whole, tmp_path):

@@ -22,7 +22,7 @@ def pool(tmp_path_factory):
 
 
 def contents(folder) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in folder.iterdir()}
+    return {path.name: path.read_bytes() for path in folder.glob("*.parquet")}
 
 
 def test_a_pool_loads_with_datasets_and_holds_the_rendered_rows(pool, tmp_path):
@@ -51,7 +51,7 @@ def test_two_workers_write_the_same_bytes_as_one(pool, tmp_path):
 
 
 def test_a_deleted_shard_is_written_again_and_the_others_are_left_alone(pool):
-    before, times = contents(pool), {path.name: path.stat().st_mtime_ns for path in pool.iterdir()}
+    before, times = contents(pool), {path.name: path.stat().st_mtime_ns for path in pool.glob("*.parquet")}
     (pool / "train-00001.parquet").unlink()
     write_pairs(pool, count=7, size=SIZE, seed=2, rows_per_shard=3)
     assert contents(pool) == before
@@ -64,7 +64,7 @@ def test_a_pool_is_extended_and_never_shortened(tmp_path):
     first_shard = (tmp_path / "train-00000.parquet").read_bytes()
     write_pairs(tmp_path, count=3, size=SIZE, rows_per_shard=2)
     write_pairs(tmp_path, count=1, size=SIZE, rows_per_shard=2)
-    assert sorted(contents(tmp_path)) == ["train-00000.parquet", "train-00001.parquet", "train.json"]
+    assert sorted(contents(tmp_path)) == ["train-00000.parquet", "train-00001.parquet"]
     assert contents(tmp_path)["train-00000.parquet"] == first_shard
     # The last shard held one row; with one more it is rendered anew.
     write_pairs(tmp_path, count=4, size=SIZE, rows_per_shard=2)
