@@ -50,14 +50,83 @@ class Light:
         return weights @ np.stack([self.key_colour, self.fill_colour, self.sky - self.ground, self.ground])
 
 
+# Brighter than this, colours are compressed as film does, so that folds of white cloth in full light stay visible.
+_SHOULDER = 0.8
+
+
+def develop(colours: np.ndarray) -> np.ndarray:
+    """Lit colours of any brightness to [0, 1]."""
+    over = np.maximum(colours - _SHOULDER, 0)
+    return np.minimum(colours, _SHOULDER) + (1 - _SHOULDER) * (1 - np.exp(-over / (1 - _SHOULDER)))
+
+
+@dataclass(frozen=True)
+class _LightMode:
+    """A kind of light: its share of all pictures, and ranges.
+
+    `key` and `fill` are strengths beside an ambient light of 1. `azimuth` (degrees to either side of the camera) and
+    `elevation` (degrees) say where the key light stands. `warmth` is -1 for a blue key light, 1 for an orange one;
+    the ambient light has the opposite part of `contrast` of it.
+    """
+
+    share: float
+    key: tuple[float, float]
+    fill: tuple[float, float]
+    azimuth: tuple[float, float]
+    elevation: tuple[float, float]
+    softness: tuple[float, float]
+    shadow: tuple[float, float]
+    warmth: tuple[float, float]
+    contrast: float = 0.0
+
+
+_LIGHT_MODES = {
+    "studio": _LightMode(0.34, (0.5, 1.1), (0.2, 0.5), (0, 45), (15, 45), (0.2, 0.5), (0.3, 0.6), (-0.2, 0.3)),
+    "window": _LightMode(0.18, (0.9, 1.7), (0.05, 0.3), (35, 80), (5, 30), (0.25, 0.5), (0.4, 0.7), (-0.6, 0.3), 0.5),
+    "overcast": _LightMode(0.14, (0.1, 0.4), (0.0, 0.2), (0, 60), (50, 80), (0.4, 0.5), (0.1, 0.4), (-0.6, 0.1)),
+    "sun": _LightMode(0.16, (1.3, 2.2), (0.05, 0.25), (10, 75), (25, 60), (0.0, 0.05), (0.75, 0.95), (0.1, 0.7), 0.6),
+    "lamp": _LightMode(0.12, (0.5, 1.3), (0.1, 0.4), (0, 70), (35, 70), (0.1, 0.3), (0.5, 0.8), (0.3, 1.0), 0.2),
+    "flash": _LightMode(0.06, (1.2, 2.0), (0.0, 0.1), (0, 12), (0, 12), (0.0, 0.1), (0.7, 0.9), (-0.3, 0.2)),
+}
+# How much an all orange light adds to red, green and blue.
+_WARM = np.array([0.13, 0.0, -0.2])
+# Light on what faces the camera: the camera's automatic exposure is not perfect.
+_EXPOSURE = (0.86, 1.1)
+# Directions by which a camera measures the light: from the front, from both sides and a little from above.
+_METERED = normalize(np.array([(0.0, -1.0, 0.2), (0.6, -1.0, 0.1), (-0.6, -1.0, 0.1)]))
+
+
+def _tint(warmth: float) -> np.ndarray:
+    return 1 + warmth * _WARM
+
+
 def draw_light(rng: np.random.Generator) -> Light:
-    """Draw a light."""
-    key_direction = normalize(np.array([rng.uniform(-0.7, 0.7), -1.0, rng.uniform(0.3, 0.9)]))
-    return Light(
+    """Draw a light, from a soft studio to hard sun, exposed so that what faces the camera is neither dark nor burnt.
+
+    Directions are as seen from the camera: x to the right of the picture, y into it.
+    """
+    shares = [mode.share for mode in _LIGHT_MODES.values()]
+    mode = _LIGHT_MODES[str(rng.choice(list(_LIGHT_MODES), p=shares))]
+    key, fill, azimuth, elevation, softness, shadow, warmth = (
+        rng.uniform(*limits)
+        for limits in (
+            mode.key, mode.fill, mode.azimuth, mode.elevation, mode.softness, mode.shadow, mode.warmth
+        )
+    )  # fmt: skip
+    side = rng.choice([-1, 1])
+    around, up = np.radians(side * azimuth), np.radians(elevation)
+    key_direction = np.array([np.sin(around) * np.cos(up), -np.cos(around) * np.cos(up), np.sin(up)])
+    ambient = _tint(-mode.contrast * warmth)
+    light = Light(
         key_direction=key_direction,
-        key_colour=np.full(3, 0.62),
-        fill_direction=normalize(np.array([-key_direction[0], -0.6, 0.1])),
-        fill_colour=np.full(3, 0.2),
-        sky=np.full(3, 0.52),
-        ground=np.full(3, 0.24),
+        key_colour=key * _tint(warmth),
+        fill_direction=normalize(np.array([-side * rng.uniform(0.4, 1.0), -0.7, 0.1])),
+        fill_colour=fill * ambient,
+        sky=rng.uniform(1.05, 1.3) * ambient,
+        ground=rng.uniform(0.6, 0.85) * ambient,
+        shadow=float(shadow),
+        softness=float(softness),
     )
+    exposure = rng.uniform(*_EXPOSURE) / light.at(_METERED, np.zeros(len(_METERED))).mean()
+    scaled = {name: exposure * getattr(light, name) for name in ("key_colour", "fill_colour", "sky", "ground")}
+    return replace(light, **scaled)

@@ -6,11 +6,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..composition import GARMENT_LABELS, PARSE_IDS
-from .backgrounds import Background, draw_background
+from ..composition import GARMENT_LABELS, PARSE_IDS, label_mask
+from ..poses import NUM_KEYPOINTS
+from .backgrounds import Background, cast_shadow, draw_background
 from .body import forward_kinematics, load_body_asset, pose_body
 from .cameras import View, aim, body_heading, draw_view, framed_points
+from .finish import Finish, draw_finish
 from .folds import draw_wrinkles
+from .garments import Garment
 from .identity import Identity
 from .lighting import Light, draw_light
 from .outfits import Outfit, fit_outfit, garment_surface, product_surfaces
@@ -24,9 +27,12 @@ from .visibility import seen_keypoints
 # How often a photograph of a person who shows a garment of a category is framed how.
 _FRAMING_SHARES = {
     "upper": {"upper_body": 0.64, "three_quarter": 0.26, "full": 0.10},
-    "lower": {"hips_to_feet": 0.55, "full": 0.45},
+    "lower": {"hips_to_feet": 0.7, "full": 0.3},
     "dress": {"full": 0.75, "three_quarter": 0.25},
 }
+# Share of the photographs of a worn garment that are framed like one of a person.
+_UNCROPPED_SHARE = 0.25
+_GREY = np.full(3, 0.7)
 _PERSON_MARGIN = (1.02, 1.16)
 _GARMENT_MARGIN = (1.04, 1.4)
 
@@ -39,15 +45,52 @@ class Shot:
         rotations: the pose, as joint rotations.
         view: camera and framing.
         light: the light, as seen from the camera.
-        background: what is behind the person.
+        background: what is behind the person; None for grey, where nobody will see it.
         wrinkles: the folds of the clothes, see `folds.draw_wrinkles`.
+        finish: what the camera does to the picture.
     """
 
     rotations: Rotations
     view: View
     light: Light
-    background: Background
+    background: Background | None
     wrinkles: np.ndarray
+    finish: Finish
+
+
+@dataclass(frozen=True)
+class Photograph:
+    """A photograph and what is known about it.
+
+    Attributes:
+        shot: how it was taken.
+        image: (S, S, 3) uint8, the finished picture.
+        picture: the labels, and the picture before its finish.
+        pose: (18, 3) float32 OpenPose keypoints, see `seen_keypoints`; zeros of a garment alone.
+    """
+
+    shot: Shot
+    image: np.ndarray
+    picture: Picture
+    pose: np.ndarray
+
+    def area(self, category: str) -> float:
+        """The share of the picture that shows the garment of a category."""
+        return float(label_mask(self.picture.parse, GARMENT_LABELS[category]).mean())
+
+
+@dataclass(frozen=True)
+class DressedPerson:
+    """A person in an outfit; the garments are fitted once for all photographs."""
+
+    identity: Identity
+    outfit: Outfit
+    garments: tuple[Garment, ...]
+
+
+def dress(identity: Identity, outfit: Outfit) -> DressedPerson:
+    """Put an outfit on a person."""
+    return DressedPerson(identity, outfit, tuple(fit_outfit(outfit, identity.shape)))
 
 
 def draw_shot(
@@ -60,12 +103,13 @@ def draw_shot(
         identity (`Identity`): who is photographed.
         category (`str`): what is tried on: "upper", "lower" or "dress".
         from_behind (`bool`): show the person's back.
-        of_garment (`bool`): frame what is tried on alone, as a crop of a photograph would, instead of the person.
+        of_garment (`bool`): the garment will be cut out: mostly it alone is framed, as a crop would do, and there is
+            no background.
     """
-    pose_stream, view_stream, light_stream, background_stream, wrinkle_stream = rng.spawn(5)
+    pose_stream, view_stream, light_stream, background_stream, wrinkle_stream, finish_stream = rng.spawn(6)
     shares = _FRAMING_SHARES[category]
     framing = str(view_stream.choice(list(shares), p=list(shares.values())))
-    if of_garment:
+    if of_garment and view_stream.random() > _UNCROPPED_SHARE:
         view = draw_view(view_stream, "garment", from_behind, _GARMENT_MARGIN)
     else:
         view = draw_view(view_stream, framing, from_behind, _PERSON_MARGIN)
@@ -73,8 +117,9 @@ def draw_shot(
         rotations=sample_pose(pose_stream, identity.shape),
         view=view,
         light=draw_light(light_stream),
-        background=draw_background(background_stream),
+        background=None if of_garment else draw_background(background_stream),
         wrinkles=draw_wrinkles(wrinkle_stream),
+        finish=draw_finish(finish_stream),
     )
 
 
@@ -84,53 +129,51 @@ def _garment_vertices(surfaces: list[Surface], category: str) -> np.ndarray:
     return np.concatenate([surface.vertices for surface in surfaces if surface.labels[0] in ids])
 
 
-def photograph(identity: Identity, outfit: Outfit, shot: Shot, category: str, size: int) -> tuple[Picture, np.ndarray]:
+def photograph(person: DressedPerson, shot: Shot, category: str, size: int) -> Photograph:
     """Photograph a person in an outfit.
 
     Args:
-        identity (`Identity`): who.
-        outfit (`Outfit`): in what.
-        shot (`Shot`): how. Unless its framing is "garment", the camera does not depend on the outfit.
+        person (`DressedPerson`): who, in what.
+        shot (`Shot`): how. Unless its framing is "garment", nothing but the clothes depends on the outfit.
         category (`str`): what the framing "garment" frames.
         size (`int`): height and width in pixels.
-
-    Returns:
-        `tuple[Picture, np.ndarray]`: the picture, and the OpenPose keypoints (18, 3), see `seen_keypoints`.
     """
     asset = load_body_asset()
-    shape = identity.shape
+    shape = person.identity.shape
     transforms = forward_kinematics(shape.joints, asset.parents, asset.joint_names, shot.rotations)
     posed = pose_body(shape, transforms)
     keypoints = asset.keypoint_regressor @ posed
-    garments = fit_outfit(outfit, shape)
-    garment_surfaces = [garment_surface(garment, transforms) for garment in garments]
+    garment_surfaces = [garment_surface(garment, transforms) for garment in person.garments]
     if shot.view.framing == "garment":
         points = _garment_vertices(garment_surfaces, category)
     else:
         points = framed_points(shot.view, posed, keypoints)
     camera = aim(shot.view, points, body_heading(keypoints))
 
-    hidden = np.any([garment.hides_skin for garment in garments], axis=0)
-    surfaces = body_surfaces(identity, posed, transforms, hidden) + garment_surfaces
-    setting = Setting(shot.light.turned(camera.axes), shot.background.paint(size), shot.wrinkles)
-    picture = render(surfaces, camera, setting, size)
-    return picture, seen_keypoints(posed, camera, picture.depth, picture.parse)
+    hidden = np.any([garment.hides_skin for garment in person.garments], axis=0)
+    surfaces = body_surfaces(person.identity, posed, transforms, hidden) + garment_surfaces
+    light = shot.light.turned(camera.axes)
+    background = _GREY
+    if shot.background is not None:
+        shadow = cast_shadow(posed[asset.groups["body"][0]], light)
+        background = shot.background.paint(camera, light, shadow, size)
+    picture = render(surfaces, camera, Setting(light, background, shot.wrinkles), size)
+    pose = seen_keypoints(posed, camera, picture.depth, picture.parse)
+    return Photograph(shot, shot.finish.apply(picture.image), picture, pose)
 
 
-def photograph_product(
-    identity: Identity, outfit: Outfit, shot: Shot, category: str, style: str, size: int
-) -> Picture:
+def photograph_product(person: DressedPerson, shot: Shot, category: str, style: str, size: int) -> Photograph:
     """Photograph the garment of a category alone, from the front, on white.
 
     Args:
-        identity (`Identity`): whose size it has.
-        outfit (`Outfit`): what it is part of.
+        person (`DressedPerson`): in whose size, part of which outfit.
         shot (`Shot`): light, folds, and how much white is around it.
         category (`str`): "upper", "lower" or "dress".
         style (`str`): one of `PRODUCT_STYLES`.
         size (`int`): height and width in pixels.
     """
-    surfaces = product_surfaces(outfit, category, identity.shape, style)
+    surfaces = product_surfaces(person.outfit, category, person.identity.shape, style)
     view = View("garment", 0.0, 0.0, 0.0, distance=6.0, margin=shot.view.margin, cut=0.0, shift=(0.0, 0.0))
     camera = aim(view, np.concatenate([surface.vertices for surface in surfaces]), heading=0.0)
-    return render(surfaces, camera, Setting(shot.light, np.ones(3), shot.wrinkles), size)
+    picture = render(surfaces, camera, Setting(shot.light, np.ones(3), shot.wrinkles), size)
+    return Photograph(shot, shot.finish.apply(picture.image), picture, np.zeros((NUM_KEYPOINTS, 3), np.float32))

@@ -23,11 +23,9 @@ from ..composition import (
     label_mask,
 )
 from ..data.schema import SCHEMA_VERSION
-from ..poses import NUM_KEYPOINTS
-from .identity import Identity, draw_identity
-from .outfits import PRODUCT_STYLES, Outfit, draw_outfit, exchange_garment
-from .photography import Shot, draw_shot, photograph, photograph_product
-from .scene import Picture
+from .identity import draw_identity
+from .outfits import PRODUCT_STYLES, draw_outfit, exchange_garment
+from .photography import DressedPerson, Photograph, draw_shot, dress, photograph, photograph_product
 
 
 SPLITS = ("train", "test")
@@ -40,11 +38,9 @@ UNPAIRED_COLUMNS = PAIR_COLUMNS + ("target_image",)
 _CATEGORY_SHARES = {"upper": 0.55, "lower": 0.2, "dress": 0.25}
 _BACK_SHARE = 0.06
 _FLAT_SHARE = 0.15
-# Share of the photographs of a worn garment that are framed like one of a person.
-_UNCROPPED_SHARE = 0.25
 # A photograph that shows less of the garment than this share of the picture is taken again.
-_MIN_AREA_ON_PERSON = 0.05
-_MIN_AREA_OF_GARMENT = 0.12
+_MIN_AREA_ON_PERSON = 0.03
+_MIN_AREA_OF_GARMENT = 0.08
 _MAX_ATTEMPTS = 4
 # One stream of random numbers each.
 _IDENTITY, _OUTFIT, _PERSON_SHOT, _GARMENT_SHOT, _OTHER_IDENTITY, _OTHER_OUTFIT, _PLAN = range(7)
@@ -70,68 +66,66 @@ def _draw_plan(split: str, seed: int, category: str | None) -> _Plan:
     return _Plan(category or drawn, from_behind=bool(rng.random() < _BACK_SHARE))
 
 
-@dataclass(frozen=True)
-class _Photograph:
-    """A picture with its keypoints (18, 3) and how it was taken."""
-
-    shot: Shot
-    picture: Picture
-    pose: np.ndarray
-
-    def area(self, category: str) -> float:
-        """The share of the picture that shows what is tried on."""
-        return float(label_mask(self.picture.parse, GARMENT_LABELS[category]).mean())
+def _draw_person(split: str, seed: int, identity_purpose: int, outfit_purpose: int, plan: _Plan) -> DressedPerson:
+    identity = draw_identity(_stream(split, seed, identity_purpose), split)
+    return dress(identity, draw_outfit(_stream(split, seed, outfit_purpose), plan.category))
 
 
-def _photograph_well(
-    split: str, seed: int, purpose: int, plan: _Plan, identity: Identity, outfit: Outfit, size: int
-) -> _Photograph:
+def _photograph_well(split: str, seed: int, purpose: int, plan: _Plan, person: DressedPerson, size: int) -> Photograph:
     """Photograph a person, again if little of the garment is seen; the best of a few attempts."""
     least = _MIN_AREA_ON_PERSON if purpose == _PERSON_SHOT else _MIN_AREA_OF_GARMENT
     taken = []
     for attempt in range(_MAX_ATTEMPTS):
         rng = _stream(split, seed, purpose, attempt)
-        of_garment = purpose == _GARMENT_SHOT and rng.random() > _UNCROPPED_SHARE
-        shot = draw_shot(rng, identity, plan.category, plan.from_behind, of_garment)
-        taken.append(_Photograph(shot, *photograph(identity, outfit, shot, plan.category, size)))
+        of_garment = purpose == _GARMENT_SHOT
+        shot = draw_shot(rng, person.identity, plan.category, plan.from_behind, of_garment)
+        taken.append(photograph(person, shot, plan.category, size))
         if taken[-1].area(plan.category) >= least:
             break
     return max(taken, key=lambda photo: photo.area(plan.category))
 
 
-def _person_columns(picture: Picture, pose: np.ndarray, category: str) -> dict[str, np.ndarray]:
+def _spread(mask: np.ndarray, reach: int) -> np.ndarray:
+    """`mask` (S, S) and all pixels within `reach` of it."""
+    for _ in range(reach):
+        padded = np.pad(mask, 1)
+        rows = padded[:-2] | padded[1:-1] | padded[2:]
+        mask = rows[:, :-2] | rows[:, 1:-1] | rows[:, 2:]
+    return mask
+
+
+def _person_columns(photo: Photograph, category: str) -> dict[str, np.ndarray]:
     # A pixel that shows only a little of what is taken off is hidden as well, so that no colour leaks along edges.
+    parse = photo.picture.parse
     taken_off = tuple(name for name in _EVERYTHING_WORN if name not in KEPT_LABELS[category])
-    touched = label_mask(picture.label_samples, taken_off).any(axis=0)
-    parse_for_hiding = np.where(touched, PARSE_IDS[GARMENT_LABELS[category][0]], picture.parse)
-    agnostic_image, agnostic_mask = compose_agnostic(picture.image, parse_for_hiding, pose, category)
+    touched = _spread(label_mask(photo.picture.label_samples, taken_off).any(axis=0), photo.shot.finish.reach)
+    parse_for_hiding = np.where(touched, PARSE_IDS[GARMENT_LABELS[category][0]], parse)
+    agnostic_image, agnostic_mask = compose_agnostic(photo.image, parse_for_hiding, photo.pose, category)
     return {
-        "person_image": picture.image,
+        "person_image": photo.image,
         "agnostic_image": agnostic_image,
         "agnostic_mask": agnostic_mask,
-        "person_pose": pose,
-        "person_parse": picture.parse,
+        "person_pose": photo.pose,
+        "person_parse": parse,
     }
 
 
 def _garment_columns(
-    split: str, seed: int, plan: _Plan, identity: Identity, outfit: Outfit, size: int
+    split: str, seed: int, plan: _Plan, person: DressedPerson, size: int
 ) -> dict[str, np.ndarray | str]:
-    """The garment: cut out of a new photograph of the person in the outfit, or shown alone as a product."""
+    """The garment: cut out of a new photograph of the person, or shown alone as a product."""
     rng = _stream(split, seed, _GARMENT_SHOT, _MAX_ATTEMPTS)
-    if rng.random() < _FLAT_SHARE and not plan.from_behind:
-        shot = draw_shot(rng, identity, plan.category, from_behind=False, of_garment=True)
-        style = str(rng.choice(PRODUCT_STYLES))
-        picture = photograph_product(identity, outfit, shot, plan.category, style, size)
-        pose, garment_type = np.zeros((NUM_KEYPOINTS, 3), np.float32), "flat"
+    flat = rng.random() < _FLAT_SHARE and not plan.from_behind
+    if flat:
+        shot = draw_shot(rng, person.identity, plan.category, from_behind=False, of_garment=True)
+        photo = photograph_product(person, shot, plan.category, str(rng.choice(PRODUCT_STYLES)), size)
     else:
-        photo = _photograph_well(split, seed, _GARMENT_SHOT, plan, identity, outfit, size)
-        picture, pose, garment_type = photo.picture, photo.pose, "worn"
+        photo = _photograph_well(split, seed, _GARMENT_SHOT, plan, person, size)
     return {
-        "garment_image": cut_out_garment(picture.image, picture.parse, plan.category),
-        "garment_pose": pose,
-        "garment_parse": picture.parse,
-        "garment_type": garment_type,
+        "garment_image": cut_out_garment(photo.image, photo.picture.parse, plan.category),
+        "garment_pose": photo.pose,
+        "garment_parse": photo.picture.parse,
+        "garment_type": "flat" if flat else "worn",
     }
 
 
@@ -195,12 +189,10 @@ def render_pair(
     check_render_arguments(seed, size, split, category)
     plan = _draw_plan(split, seed, category)
     with _one_torch_thread():
-        identity = draw_identity(_stream(split, seed, _IDENTITY), split)
-        outfit = draw_outfit(_stream(split, seed, _OUTFIT), plan.category)
-        photo = _photograph_well(split, seed, _PERSON_SHOT, plan, identity, outfit, size)
-        person = _person_columns(photo.picture, photo.pose, plan.category)
-        garment = _garment_columns(split, seed, plan, identity, outfit, size)
-    return _common_columns(seed, split, False, plan.category) | person | garment
+        person = _draw_person(split, seed, _IDENTITY, _OUTFIT, plan)
+        photo = _photograph_well(split, seed, _PERSON_SHOT, plan, person, size)
+        columns = _person_columns(photo, plan.category) | _garment_columns(split, seed, plan, person, size)
+    return _common_columns(seed, split, False, plan.category) | columns
 
 
 def render_unpaired(
@@ -217,13 +209,10 @@ def render_unpaired(
     check_render_arguments(seed, size, split, category)
     plan = _draw_plan(split, seed, category)
     with _one_torch_thread():
-        identity = draw_identity(_stream(split, seed, _IDENTITY), split)
-        outfit = draw_outfit(_stream(split, seed, _OUTFIT), plan.category)
-        other_identity = draw_identity(_stream(split, seed, _OTHER_IDENTITY), split)
-        other_outfit = draw_outfit(_stream(split, seed, _OTHER_OUTFIT), plan.category)
-        photo = _photograph_well(split, seed, _PERSON_SHOT, plan, identity, outfit, size)
-        person = _person_columns(photo.picture, photo.pose, plan.category)
-        garment = _garment_columns(split, seed, plan, other_identity, other_outfit, size)
-        changed = exchange_garment(outfit, other_outfit, plan.category)
-        target, _ = photograph(identity, changed, photo.shot, plan.category, size)
-    return _common_columns(seed, split, True, plan.category) | person | garment | {"target_image": target.image}
+        person = _draw_person(split, seed, _IDENTITY, _OUTFIT, plan)
+        other = _draw_person(split, seed, _OTHER_IDENTITY, _OTHER_OUTFIT, plan)
+        photo = _photograph_well(split, seed, _PERSON_SHOT, plan, person, size)
+        columns = _person_columns(photo, plan.category) | _garment_columns(split, seed, plan, other, size)
+        changed = dress(person.identity, exchange_garment(person.outfit, other.outfit, plan.category))
+        columns["target_image"] = photograph(changed, photo.shot, plan.category, size).image
+    return _common_columns(seed, split, True, plan.category) | columns

