@@ -16,6 +16,7 @@ from .schema import CATEGORIES, GARMENT_TYPES, SCHEMA_VERSION
 
 
 # The names of what can be wrong; a report counts by them.
+MISSING_FILE = "missing file"
 MISSING_IMAGE = "missing image"
 UNREADABLE_IMAGE = "unreadable image"
 WRONG_MODE = "wrong image mode"
@@ -24,6 +25,7 @@ UNKNOWN_LABEL = "label outside the map"
 BAD_KEYPOINTS = "bad keypoints"
 NO_KEYPOINTS = "no keypoints"
 EMPTY_GARMENT = "empty garment"
+NO_PERSON = "no person"
 BAD_MASK = "bad agnostic mask"
 GARMENT_SHOWS = "agnostic image shows the garment"
 AGNOSTIC_DIFFERS = "agnostic image differs from the person"

@@ -15,7 +15,7 @@ from diffusers_tryon.composition import GARMENT_LABELS, PARSE_IDS, PARSE_LABELS,
 from diffusers_tryon.poses import KEYPOINT_NAMES, hide_points_outside_image
 from diffusers_tryon.rendering.identity import draw_identity
 from diffusers_tryon.rendering.outfits import PRODUCT_STYLES, draw_outfit
-from diffusers_tryon.rendering.photography import draw_shot, photograph, photograph_product
+from diffusers_tryon.rendering.photography import draw_shot, dress, photograph, photograph_product
 
 
 HEIGHT, WIDTH = 128, 96
@@ -64,17 +64,18 @@ class RenderedPerson:
 def rendered_person(seed: int, category: str = "upper", height: int = HEIGHT) -> RenderedPerson:
     """Somebody seen from the front, with shoulders, hips and garment; `height` pixels high, three quarters as wide."""
     rng = np.random.default_rng([seed, len(category)])
-    identity, outfit = draw_identity(rng, "train"), draw_outfit(rng, category)
+    identity = draw_identity(rng, "train")
+    person = dress(identity, draw_outfit(rng, category))
     photos = []
     while len(photos) < 2:
         shot = draw_shot(rng, identity, category, from_behind=False, of_garment=False)
-        picture, pose = photograph(identity, outfit, shot, category, height)
-        photo = _portrait(picture.image, picture.parse, pose)
+        taken = photograph(person, shot, category, height)
+        photo = _portrait(taken.image, taken.picture.parse, taken.pose)
         if (photo[2][list(_TORSO), 2] > 0).all() and label_mask(photo[1], GARMENT_LABELS[category]).mean() > 0.03:
             photos.append(photo)
     shot = draw_shot(rng, identity, category, from_behind=False, of_garment=True)
-    product = photograph_product(identity, outfit, shot, category, PRODUCT_STYLES[-1], height)
-    flat, flat_parse, _ = _portrait(product.image, product.parse, np.zeros((18, 3), np.float32))
+    product = photograph_product(person, shot, category, PRODUCT_STYLES[-1], height)
+    flat, flat_parse, _ = _portrait(product.image, product.picture.parse, product.pose)
     return RenderedPerson(tuple(photos), flat, flat_parse > 0)
 
 

@@ -115,7 +115,7 @@ def test_a_launched_process_killed_at_a_random_row_and_a_second_launch(script, w
 def test_a_pool_killed_at_a_random_moment_leaves_no_worker_and_can_be_resumed(script, whole, tmp_path, seed):
     moment = random.Random(seed).uniform(0, 0.8)
     command = [sys.executable, str(script), str(tmp_path), "2"]
-    pool = subprocess.Popen(command, env=environment(SECONDS_PER_ROW="0.04"), stderr=subprocess.DEVNULL)
+    pool = subprocess.Popen(command, env=environment(SECONDS_PER_ROW="0.15"), stderr=subprocess.DEVNULL)
     while not list(tmp_path.glob("*.parquet")):
         time.sleep(0.01)
     time.sleep(moment)

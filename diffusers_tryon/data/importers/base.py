@@ -28,6 +28,17 @@ from ...composition import (
 from ...label_maps import convert_parse
 from ...pose_files import read_dresscode_keypoints, read_openpose_json
 from ...poses import NUM_KEYPOINTS, check_pose, hide_points_outside_image, load_pose
+from ..row_checks import (
+    BAD_KEYPOINTS,
+    EMPTY_GARMENT,
+    MISSING_FILE,
+    NO_KEYPOINTS,
+    NO_PERSON,
+    SIZE_MISMATCH,
+    UNKNOWN_LABEL,
+    UNREADABLE_IMAGE,
+    WRONG_MODE,
+)
 from ..schema import SCHEMA_VERSION
 from .flat_garments import separate_from_background
 
@@ -57,6 +68,20 @@ _MASK_THRESHOLD = 128
 # A share of the garment in a smaller picture's pixel that changes no value of it.
 _INVISIBLE_SHARE = 0.5 / 255
 _KEPT_FORMATS = ("PNG", "JPEG")
+
+
+UNUSABLE_ENTRY = "unusable entry"
+
+
+class SourceError(ValueError):
+    """Why no row can be made of an entry: "FILE: REASON", and the `kind` of problem as `row_checks` names it."""
+
+    def __init__(self, kind: str, message: str):
+        super().__init__(message)
+        self.kind = kind
+
+    def __reduce__(self) -> tuple:
+        return SourceError, (self.kind, str(self))
 
 
 @dataclass(frozen=True)
@@ -149,11 +174,11 @@ def build_row(
         `dict`: images as uint8 arrays (H, W, 3) or (H, W) or the bytes of an RGB file, poses as float32 (18, 3).
 
     Raises:
-        ValueError: "FILE: REASON" for whatever cannot be used: no such file, broken, of a wrong mode or ratio, unknown
+        SourceError: "FILE: REASON" for whatever cannot be used: no such file, broken, of a wrong mode or ratio, unknown
             labels, no keypoints, no garment.
     """
     if isinstance(pair, UnusableEntry):
-        raise ValueError(pair.reason)
+        raise SourceError(UNUSABLE_ENTRY, pair.reason)
     person = _load_worn(pair.person)
     row = {
         "id": pair.id,
@@ -185,7 +210,7 @@ def _load_worn(photo: WornPhoto) -> _Photo:
     height, width = image.shape[:2]
     pose = _read_pose(photo, height, width)
     labels = _match_photo(_read_gray(photo.parse, ("L", "P")), height, width, photo.parse)
-    with _naming(photo.parse):
+    with _naming(photo.parse, UNKNOWN_LABEL):
         parse = convert_parse(labels, photo.label_map, pose)
     return _Photo(photo.image, image, data, parse, pose)
 
@@ -200,7 +225,7 @@ def _person_columns(photo: _Photo, category: str, recipe: str, size: tuple[int, 
         touched = _fit_share(garment, size) > _INVISIBLE_SHARE
         # No colour of the garment may leak along its edges.
         parse_for_hiding = np.where(touched, PARSE_IDS[GARMENT_LABELS[category][0]], parse)
-    with _naming(photo.path):
+    with _naming(photo.path, NO_PERSON):
         agnostic_image, agnostic_mask = compose_agnostic(image, parse_for_hiding, pose, category, recipe)
     return {
         "person_image": image if photo.data is None or resized else photo.data,
@@ -213,7 +238,7 @@ def _person_columns(photo: _Photo, category: str, recipe: str, size: tuple[int, 
 
 def _worn_columns(photo: _Photo, category: str, size: tuple[int, int] | None) -> dict:
     parse, pose = photo.parse, photo.pose
-    with _naming(photo.path):
+    with _naming(photo.path, EMPTY_GARMENT):
         garment_image = cut_out_garment(photo.image, parse, category)
     if size is not None and parse.shape != size:
         pose = _fit_pose(pose, *parse.shape, size)
@@ -229,13 +254,15 @@ def _worn_columns(photo: _Photo, category: str, size: tuple[int, int] | None) ->
 def _flat_columns(photo: FlatPhoto, category: str, size: tuple[int, int] | None) -> dict:
     image, _ = _read_photo(photo.image)
     if photo.mask is None:
-        with _naming(photo.image):
+        with _naming(photo.image, EMPTY_GARMENT):
             garment = separate_from_background(image)
     else:
         values = _read_gray(photo.mask, ("L", "1"))
         garment = _match_photo(values, *image.shape[:2], photo.mask) >= _MASK_THRESHOLD
         if not garment.any():
-            raise ValueError(f"{photo.mask}: the mask marks no garment, all values are below {_MASK_THRESHOLD}")
+            raise SourceError(
+                EMPTY_GARMENT, f"{photo.mask}: the mask marks no garment, all values are below {_MASK_THRESHOLD}"
+            )
     garment_image = np.where(garment[..., None], image, np.uint8(GARMENT_BACKGROUND))
     parse = np.where(garment, np.uint8(PARSE_IDS[_FLAT_LABELS[category]]), np.uint8(PARSE_PADDING))
     if size is not None and parse.shape != size:
@@ -252,12 +279,12 @@ def _flat_columns(photo: FlatPhoto, category: str, size: tuple[int, int] | None)
 
 
 @contextmanager
-def _naming(path: Path) -> Iterator[None]:
-    """Put the file's name before what is wrong with it."""
+def _naming(path: Path, kind: str) -> Iterator[None]:
+    """Put the file's name before what is wrong with it, and say of what kind that is."""
     try:
         yield
     except ValueError as error:
-        raise ValueError(f"{path}: {error}") from error
+        raise SourceError(kind, f"{path}: {error}") from error
 
 
 def _open(path: Path) -> tuple[Image.Image, bytes]:
@@ -265,13 +292,13 @@ def _open(path: Path) -> tuple[Image.Image, bytes]:
     try:
         data = path.read_bytes()
     except FileNotFoundError as error:
-        raise ValueError(f"{path}: there is no such file") from error
+        raise SourceError(MISSING_FILE, f"{path}: there is no such file") from error
     try:
         with Image.open(io.BytesIO(data)) as image:
             image.load()
     # A broken file raises whatever its decoder stumbled on: OSError, SyntaxError, DecompressionBombError and more.
     except Exception as error:
-        raise ValueError(f"{path}: no picture, or broken or cut short") from error
+        raise SourceError(UNREADABLE_IMAGE, f"{path}: no picture, or broken or cut short") from error
     return image, data
 
 
@@ -279,7 +306,7 @@ def _read_photo(path: Path) -> tuple[np.ndarray, bytes | None]:
     """(H, W, 3) uint8, turned as its camera says, and the file's bytes if every reader sees these pixels in them."""
     image, data = _open(path)
     if image.mode != "RGB":
-        raise ValueError(f"{path}: a photograph must be an RGB picture, this one has mode {image.mode}")
+        raise SourceError(WRONG_MODE, f"{path}: a photograph must be an RGB picture, this one has mode {image.mode}")
     upright = image.getexif().get(ExifTags.Base.Orientation, 1) == 1
     pixels = np.asarray(image if upright else ImageOps.exif_transpose(image))
     return pixels, data if upright and image.format in _KEPT_FORMATS else None
@@ -289,7 +316,9 @@ def _read_gray(path: Path, modes: tuple[str, ...]) -> np.ndarray:
     """(H, W) uint8: the values of a grey or palette picture, 0 and 255 for black and white."""
     image, _ = _open(path)
     if image.mode not in modes:
-        raise ValueError(f"{path}: must be a picture of mode {' or '.join(modes)}, this one has mode {image.mode}")
+        raise SourceError(
+            WRONG_MODE, f"{path}: must be a picture of mode {' or '.join(modes)}, this one has mode {image.mode}"
+        )
     return np.asarray(image.convert("L") if image.mode == "1" else image)
 
 
@@ -300,8 +329,9 @@ def _match_photo(values: np.ndarray, height: int, width: int, path: Path) -> np.
     own_height, own_width = values.shape
     # One pixel of rounding in either size is no other ratio.
     if abs(own_width * height / own_height - width) > max(1.0, width / own_width):
-        raise ValueError(
-            f"{path}: of another ratio than its photograph, {own_width} x {own_height} and {width} x {height} pixels"
+        raise SourceError(
+            SIZE_MISMATCH,
+            f"{path}: of another ratio than its photograph, {own_width} x {own_height} and {width} x {height} pixels",
         )
     return _resize(values, height, width, Image.Resampling.NEAREST)
 
@@ -310,15 +340,16 @@ def _read_pose(photo: WornPhoto, height: int, width: int) -> np.ndarray:
     """(18, 3) float32 in the package's format; at least one point is there."""
     if isinstance(photo.pose, Path):
         if not photo.pose.is_file():
-            raise ValueError(f"{photo.pose}: there is no such file")
-        pose = POSE_READERS[photo.pose_format](photo.pose, height, width)
+            raise SourceError(MISSING_FILE, f"{photo.pose}: there is no such file")
+        with _naming(photo.pose, BAD_KEYPOINTS):
+            pose = POSE_READERS[photo.pose_format](photo.pose, height, width)
         name = str(photo.pose)
     else:
         pose, name = photo.pose, f"keypoints of {photo.image}"
         check_pose(pose, name)
     pose = hide_points_outside_image(pose)
     if not (pose[:, 2] > 0).any():
-        raise ValueError(f"{name}: nobody was found, all keypoints are missing")
+        raise SourceError(NO_KEYPOINTS, f"{name}: nobody was found, all keypoints are missing")
     return pose
 
 

@@ -1,0 +1,62 @@
+# Copyright 2026 The diffusers-tryon authors.
+# SPDX-License-Identifier: Apache-2.0
+"""A source tree as the rows that importing it would give, for checking it before anything is written."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from .importers.base import SourceError, TryOnPair, UnusableEntry, build_row
+from .importing import list_entries
+from .parts import StoredRow
+from .row_checks import Problem
+from .rows import encode_row
+
+
+_ENTRIES_PER_PART = 64
+_SPLITS = ("train", "test")
+
+
+@dataclass(frozen=True)
+class SourcePart:
+    """Some entries of a source's list, numbered from `first`."""
+
+    split: str
+    name: str
+    entries: tuple[TryOnPair | UnusableEntry, ...]
+    first: int
+
+    def rows(self) -> Iterator[StoredRow]:
+        for number, entry in enumerate(self.entries, self.first):
+            try:
+                yield StoredRow(number, encode_row(build_row(entry)))
+            except SourceError as error:
+                known = {name: getattr(entry, name, None) for name in ("id", "person_id", "garment_id")}
+                yield StoredRow(number, known, Problem(error.kind, str(error)))
+
+
+def source_parts(source: str, root: str | Path, options: dict[str, Any] | None = None) -> list[SourcePart]:
+    """The entries of every split that a source lists.
+
+    Args:
+        source (`str`): a key of `importers.IMPORTERS`.
+        root (`str` or `Path`): its folder.
+        options (`dict`, *optional*): the source's own, see `importing.list_entries`.
+
+    Raises:
+        ValueError: unknown source or option, or neither training nor test rows are listed.
+    """
+    parts, errors = [], []
+    for split in _SPLITS:
+        try:
+            entries = list_entries(source, root, split, options)
+        except ValueError as error:
+            errors.append(error)
+            continue
+        for first in range(0, len(entries), _ENTRIES_PER_PART):
+            of_part = tuple(entries[first : first + _ENTRIES_PER_PART])
+            parts.append(SourcePart(split, f"{source} {split} {first // _ENTRIES_PER_PART:05d}", of_part, first))
+    if not parts:
+        raise errors[0]
+    return parts

@@ -1,0 +1,107 @@
+# Copyright 2026 The diffusers-tryon authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Source trees checked before they are imported: every planted problem is found under its name, and no other."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from source_trees import VITON_HD_TEST, VITON_HD_TRAIN, viton_hd_tree
+
+from diffusers_tryon.data.row_checks import (
+    BAD_KEYPOINTS,
+    EMPTY_GARMENT,
+    MISSING_FILE,
+    NO_KEYPOINTS,
+    SIZE_MISMATCH,
+    UNKNOWN_LABEL,
+    UNREADABLE_IMAGE,
+    WRONG_MODE,
+)
+from diffusers_tryon.data.source_parts import source_parts
+from diffusers_tryon.data.validation import LEAKED_TEST_ROW, validate_parts
+
+
+@pytest.fixture(scope="module")
+def tree(tmp_path_factory) -> Path:
+    return viton_hd_tree(tmp_path_factory.mktemp("sources") / "viton-hd")
+
+
+@pytest.fixture
+def own_tree(tree, tmp_path) -> Path:
+    """A copy that a test may change."""
+    return Path(shutil.copytree(tree, tmp_path / "viton-hd"))
+
+
+def findings(root: Path, **options) -> list[tuple[str, int, str]]:
+    report = validate_parts(source_parts("viton-hd", root, options))
+    return [(finding.split, finding.row, finding.kind) for finding in report.findings]
+
+
+def test_a_good_tree_has_no_findings(tree):
+    report = validate_parts(source_parts("viton-hd", tree))
+    assert report.findings == []
+    assert report.rows_of("train") == len(VITON_HD_TRAIN) and report.rows_of("test") == len(VITON_HD_TEST)
+
+
+def truncate(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-200])
+
+
+def to_gray(path: Path) -> None:
+    Image.open(path).convert("L").save(path)
+
+
+def cut_off_a_row(path: Path) -> None:
+    image = Image.open(path)
+    image.crop((0, 0, image.width, image.height * 3 // 4)).save(path)
+
+
+def put_unknown_label(path: Path) -> None:
+    image = Image.open(path)
+    image.putpixel((0, 0), 77)
+    image.save(path)
+
+
+def blacken(path: Path) -> None:
+    Image.fromarray(np.zeros_like(np.asarray(Image.open(path)))).save(path)
+
+
+@pytest.mark.parametrize(
+    "file, spoil, kind",
+    [
+        ("image/{}.jpg", Path.unlink, MISSING_FILE),
+        ("openpose_json/{}_keypoints.json", Path.unlink, MISSING_FILE),
+        ("cloth/{}.jpg", truncate, UNREADABLE_IMAGE),
+        ("image/{}.jpg", to_gray, WRONG_MODE),
+        ("image-parse-v3/{}.png", cut_off_a_row, SIZE_MISMATCH),
+        ("image-parse-v3/{}.png", put_unknown_label, UNKNOWN_LABEL),
+        ("cloth-mask/{}.jpg", blacken, EMPTY_GARMENT),
+        ("openpose_json/{}_keypoints.json", lambda path: path.write_text('{"people": []}'), NO_KEYPOINTS),
+        ("openpose_json/{}_keypoints.json", lambda path: path.write_text("{"), BAD_KEYPOINTS),
+    ],
+)
+def test_planted_problems(own_tree, file, spoil, kind):
+    spoil(own_tree / "train" / file.format(VITON_HD_TRAIN[1]))
+    assert findings(own_tree) == [("train", 1, kind)]
+
+
+def test_a_test_picture_among_the_training_ones(own_tree):
+    # Copied under another name, with everything that belongs to it.
+    for path in (own_tree / "test").rglob(f"{VITON_HD_TEST[0]}*"):
+        place = own_tree / "train" / path.relative_to(own_tree / "test")
+        shutil.copy(path, place.with_name(place.name.replace(VITON_HD_TEST[0], "99999_00")))
+    with open(own_tree / "train_pairs.txt", "a") as file:
+        file.write("\n99999_00.jpg 99999_00.jpg\n")
+    assert findings(own_tree) == [("train", len(VITON_HD_TRAIN), LEAKED_TEST_ROW)]
+
+
+def test_what_a_source_does_not_have_is_named(tree, tmp_path):
+    with pytest.raises(ValueError, match="`source` must be one of"):
+        source_parts("vitonhd", tree)
+    with pytest.raises(ValueError, match="there is none at"):
+        source_parts("viton-hd", tmp_path / "nowhere")
+    with pytest.raises(ValueError, match="`colour` is no option of viton-hd"):
+        source_parts("viton-hd", tree, {"colour": "red"})
