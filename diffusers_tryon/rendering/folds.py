@@ -6,7 +6,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from .mesh import normalize, sum_by_index
+from .mesh import sum_by_index
 from .surfaces import Surface
 
 
@@ -91,15 +91,17 @@ def fold_cloth(
     Args:
         points (`np.ndarray`): (N, 2) texture coordinates in metres.
         pushed (`np.ndarray`): (N,) how much the cloth is pushed together there, 0 to 1.
-        along_u, along_v (`np.ndarray`): (N, 3) from `cloth_directions`.
+        along_u, along_v (`np.ndarray`): (N, 3) unit vectors, the directions of `cloth_directions`.
         start (`np.ndarray`): (2,) from `draw_wrinkles`.
 
     Returns:
         `tuple[np.ndarray, np.ndarray]`: what is added to the unit normals (N, 3), and by what the colours are
         multiplied (N,), both float32.
     """
-    column, row = ((points + start) * _TEXELS).astype(np.int32).T % _TEXELS
+    column, row = (
+        np.floor((points[:, axis] + np.float32(start[axis])) * _TEXELS).astype(np.int32) % _TEXELS for axis in range(2)
+    )
     pattern = _fold_pattern().take(row * _TEXELS + column, axis=0)
     slopes = pattern[:, :2] + pushed[:, None] * pattern[:, 3:5]
-    tilt = -slopes[:, :1] * normalize(along_u) - slopes[:, 1:] * normalize(along_v)
+    tilt = -slopes[:, :1] * along_u - slopes[:, 1:] * along_v
     return tilt, pattern[:, 2] * (1 + pushed * (pattern[:, 5] - 1))

@@ -59,8 +59,8 @@ def light_view(direction: np.ndarray, receivers: np.ndarray, casters: np.ndarray
     # the light sees it. What is lit so never lies just behind itself in the map.
     right = normalize(np.cross(np.eye(3)[np.abs(direction).argmin()], direction))
     axes = np.stack([right, np.cross(direction, right), -direction]).astype(np.float32)
-    turned = receivers @ axes[:2].T
-    low, high = turned.min(axis=0), turned.max(axis=0)
+    turned = axes[:2] @ receivers.T
+    low, high = turned.min(axis=1), turned.max(axis=1)
     texel = float((high - low).max()) / (SHADOW_MAP_SIZE - 2 * _BORDER)
     nearest = (casters @ axes[2]).min() - 1
     return LightView(axes, np.array([*(low - _BORDER * texel), nearest], np.float32), texel)

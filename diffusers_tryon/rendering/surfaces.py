@@ -23,7 +23,7 @@ class Surface:
         edge_distance: (V,) metres from the edge of the cloth.
         closed: the surface encloses a volume, so faces turned away are never seen.
         priority: metres by which the surface comes nearer to the camera.
-        gloss: strength of the highlight, 0 is matt, 0.05 is skin.
+        gloss: strength of the key light's highlight, 0 is matt, 0.05 is skin.
     """
 
     vertices: np.ndarray

@@ -46,7 +46,7 @@ def test_a_face_without_cloth_has_no_direction():
 def test_folds_tilt_along_the_cloth_and_repeat_after_a_metre():
     rng = np.random.default_rng(0)
     points = (rng.random((50, 2)) * 3).astype(np.float32)
-    along_u, along_v = np.tile(np.float32((0, 2, 0)), (50, 1)), np.tile(np.float32((0, 0, 0.5)), (50, 1))
+    along_u, along_v = np.tile(np.float32((0, 1, 0)), (50, 1)), np.tile(np.float32((0, 0, 1)), (50, 1))
     start = draw_wrinkles(rng)
     flat, full = np.zeros(50, np.float32), np.ones(50, np.float32)
     tilt, brightness = fold_cloth(points, flat, along_u, along_v, start)
