@@ -119,10 +119,32 @@ def shapes_of_split(split: str) -> tuple[int, ...]:
 
 def rotation(axis: np.ndarray | tuple[float, float, float], degrees: float) -> np.ndarray:
     """The matrix (3, 3) that turns by `degrees` around `axis`, counter-clockwise seen from the axis' tip."""
-    x, y, z = np.asarray(axis, dtype=np.float64) / np.linalg.norm(axis)
-    cross = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])
+    # Plain numbers: hundreds of these are made for every picture, and small arrays are slow.
+    x, y, z = (float(component) for component in axis)
+    length = math.sqrt(x * x + y * y + z * z)
+    x, y, z = x / length, y / length, z / length
     angle = math.radians(degrees)
-    return np.eye(3) + math.sin(angle) * cross + (1 - math.cos(angle)) * cross @ cross
+    c, s = math.cos(angle), math.sin(angle)
+    d = 1 - c
+    return np.array(
+        [
+            (c + d * x * x, d * x * y - s * z, d * x * z + s * y),
+            (d * x * y + s * z, c + d * y * y, d * y * z - s * x),
+            (d * x * z - s * y, d * y * z + s * x, c + d * z * z),
+        ]
+    )
+
+
+def cross(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """The cross product of two single vectors (3,); much faster for them than `np.cross`."""
+    (a, b, c), (x, y, z) = first.tolist(), second.tolist()
+    return np.array([b * z - c * y, c * x - a * z, a * y - b * x])
+
+
+def unit(vector: np.ndarray) -> np.ndarray:
+    """A single vector (3,) scaled to length 1."""
+    x, y, z = vector.tolist()
+    return vector / math.sqrt(x * x + y * y + z * z)
 
 
 def forward_kinematics(

@@ -114,7 +114,7 @@ def draw_shot(
     else:
         view = draw_view(view_stream, framing, from_behind, _PERSON_MARGIN)
     return Shot(
-        rotations=sample_pose(pose_stream, identity.shape),
+        rotations=sample_pose(pose_stream, identity.shape, view.facing),
         view=view,
         light=draw_light(light_stream),
         background=None if of_garment else draw_background(background_stream),
