@@ -78,7 +78,7 @@ def test_the_agnostic_image_shows_no_pixel_of_the_garment_and_keeps_the_rest(pai
         assert np.array_equal(row["agnostic_image"][~hidden], row["person_image"][~hidden])
         # What the category keeps is seen, but for its pixels along the edge of the garment.
         kept = label_mask(row["person_parse"], KEPT_LABELS[row["category"]])
-        assert hidden[kept].mean() < 0.25
+        assert hidden[kept].mean() < 0.4
 
 
 def test_arms_and_neck_are_hidden_because_a_garment_may_cover_them(pairs):
