@@ -1,71 +1,48 @@
 # Copyright 2026 The diffusers-tryon authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Garments: their designs, and how a design is fitted to a body.
+"""How a design is fitted to a body.
 
-A garment is cut out of a shell that surrounds the body (MakeHuman's tights or skirt helper) along the zero line of a
-level function, and moved outwards. A design holds proportions only, so it fits every body. The level is roughly a
-signed distance in metres from the garment's edge, negative where the garment is. Evaluated on the skin it also tells
-which part of the body the garment hides.
+Tops and trousers are cut out of the tailor's dummy (`shells`), moved off the body, left to hang (`drape`), along the
+zero line of a level function (`levels`). Skirts and belts are tubes around the same outline. The level on the skin
+tells which part of the body a garment hides.
 """
 
-from dataclasses import dataclass
-from functools import lru_cache
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from ..composition import PARSE_IDS
-from .body import BodyCoordinates, BodyShape, body_coordinates, limb_weight, load_body_asset
-from .mesh import cut_mesh, normalize, smooth, vertex_neighbours, vertex_normals
+from .body import limb_weight, load_body_asset
+from .cloth_coordinates import cloth_coordinates, from_arm_axis, from_leg_axis, torso_u, torso_v
+from .cutting import cut_mesh
+from .designs import DressDesign, PantsDesign, SkirtDesign, TopDesign
+from .drape import Dummy, Profile
+from .levels import collar_level, on_the_left, pants_level, smoothstep, top_level
 from .prints import Print
+from .shells import ARM_JOINTS, load_shell
 
 
-# Skin is dropped where it lies this far (metres) inside the garment's edge.
+# Skin is dropped where it lies this far (metres) inside the garment's edge, and farther in wide garments.
 _HIDING_MARGIN = 0.018
-# Lower garments reach this far (torso coordinate) above the hem of a top; a skirt is wider and would poke through.
-_TUCK_DEPTH = 0.03
-# Texture coordinates are metres on a body of these measures, so that a print grows with the wearer.
-_TORSO_LENGTH = 0.6
-_TORSO_RADIUS = 0.15
-_ARM_RADIUS = 0.055
-_SHOULDER_HEIGHT = 0.5
-# Sleeves take their print from elsewhere along u, away from the emblem on the chest.
-_SLEEVE_OFFSET = 2.0
-
-
-@dataclass(frozen=True)
-class TopDesign:
-    """An upper-body garment.
-
-    Attributes:
-        hem: torso coordinate (0 hips, 1 neck) of the lower edge.
-        neck_radius: metres from the base of the neck to the neckline.
-        neck_depth: how much deeper the neckline is in front; 1 is round.
-        sleeve: arm coordinate (0 shoulder, 1 elbow, 2 wrist) where the sleeve ends.
-        looseness: 0 tight to 1.6 wide.
-    """
-
-    hem: float
-    neck_radius: float
-    neck_depth: float
-    sleeve: float
-    looseness: float
-
-
-@dataclass(frozen=True)
-class PantsDesign:
-    """Trousers or shorts: `waist` in torso coordinates, `length` in leg coordinates (1 knee, 2 ankle), `looseness`."""
-
-    waist: float
-    length: float
-    looseness: float
-
-
-@dataclass(frozen=True)
-class SkirtDesign:
-    """A skirt: `length` in leg coordinates, `flare` as widening per metre of length."""
-
-    length: float
-    flare: float
+# A tucked top ends so far below the waistband; a garment under a top ends so far (torso coordinate) above its hem.
+_TUCK_DEPTH = 0.04
+_UNDER_HEM = 0.05
+# Cloth never comes nearer to the body than this, in metres.
+_MIN_EASE = 0.005
+_SKIRT_EASE = 0.008
+_BELT_HEIGHT = 0.035
+_ROW_HEIGHT = 0.04
+# Where legs part (torso coordinate), what encloses both is a tube; it begins so far (metres) above its seam.
+_HIPS = -0.08
+_OVERLAP = 0.012
+# Layers are drawn as if they were nearer to the camera by so many metres, so that inner folds do not poke through.
+_LAYER_PRIORITY = 0.006
+_COLLAR_LIFT = 0.006
+_HOOD_LIFT = 0.024
+_HOOD_SIZE = 0.08
+# A hem (torso coordinate) that no body reaches.
+_ENDLESS = -9.0
 
 
 @dataclass(frozen=True)
@@ -77,10 +54,12 @@ class Garment:
         vertices: (V, 3) float32, metres.
         skin_weights: (V, J) float32.
         faces: (F, 3) int.
-        texture_coordinates: (F, 3, 2) float32, metres of cloth per corner of a face.
+        texture_coordinates: (F, 3, 3) float32 cloth coordinates per corner of a face, see `cloth_coordinates`.
         edge_distance: (V,) float32, metres from the garment's edge.
         hides_skin: (N,) bool, which vertices of the body asset the garment covers.
         cloth: what it is made of.
+        priority: metres by which it is drawn nearer to the camera.
+        profile: its outline around the torso, over which the next garment hangs.
     """
 
     label: int
@@ -91,11 +70,13 @@ class Garment:
     edge_distance: np.ndarray
     hides_skin: np.ndarray
     cloth: Print
+    priority: float
+    profile: Profile
 
 
 def arm_weight() -> np.ndarray:
     """How much (0 to 1) each vertex of the body asset follows an arm."""
-    return limb_weight("upperarm", "lowerarm", "wrist", "finger", "metacarpal")
+    return limb_weight(*ARM_JOINTS)
 
 
 def head_weight() -> np.ndarray:
@@ -103,182 +84,368 @@ def head_weight() -> np.ndarray:
     return limb_weight("head", "neck03", "eye")
 
 
-@lru_cache(maxsize=2)
-def _shell(group: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Vertices (indices into the asset), faces and neighbours of a garment shell."""
-    vertices, faces = load_body_asset().groups[group]
-    return vertices, faces, vertex_neighbours(faces)
+def _hidden_skin(level: np.ndarray, margin: float) -> np.ndarray:
+    """Which vertices of the body asset (N,) lie under a garment with this level (V,) on the dummy."""
+    shell = load_shell()
+    hidden = np.zeros(len(load_body_asset().skin_weights), dtype=bool)
+    hidden[shell.skin] = shell.under(level) < -margin
+    return hidden
 
 
-def _smoothstep(values: np.ndarray, low: float, high: float) -> np.ndarray:
-    fraction = np.clip((values - low) / (high - low), 0, 1)
-    return fraction * fraction * (3 - 2 * fraction)
+def _around_torso(points: np.ndarray, profile: Profile, share: np.ndarray) -> np.ndarray:
+    """Move points (V, 3) towards the outline `profile` by `share` (V,)."""
+    angle, radius = profile.polar(points)
+    wanted = radius + share * np.maximum(profile.radius_at(angle, points[:, 2]) - radius, 0)
+    scale = wanted / np.maximum(radius, 1e-6)
+    return np.stack([points[:, 0] * scale, profile.axis + (points[:, 1] - profile.axis) * scale, points[:, 2]], axis=1)
 
 
-def _top_level(
-    design: TopDesign, points: np.ndarray, coordinates: BodyCoordinates, on_arm: np.ndarray, shape: BodyShape
-) -> np.ndarray:
-    """The level of a top at `points` (N, 3); `on_arm` (N,) is the share by which a point belongs to an arm."""
-    from_neck = (points - shape.joint("neck01") + (0, 0.02, 0)) * (1, 0.8, 0.75)
-    in_front = _smoothstep(-from_neck[:, 1], 0, 0.06) * (from_neck[:, 2] < 0)
-    from_neck[:, 2] /= 1 + (design.neck_depth - 1) * in_front
-    neckline = design.neck_radius - np.linalg.norm(from_neck, axis=1)
-    # Hands hang lower than the hem and the chest may reach beyond the shoulder's plane: each edge counts only on its
-    # own part of the body, with a soft change so that the cut stays smooth.
-    hem = 0.5 * (design.hem - coordinates.torso) - _smoothstep(on_arm, 0.1, 0.5)
-    cuff = 0.25 * (coordinates.arm - design.sleeve) - (1 - _smoothstep(on_arm, 0.0, 0.4))
-    return np.maximum(np.maximum(hem, neckline), cuff)
+def _widen_sleeves(design: TopDesign, dummy: Dummy, points: np.ndarray) -> np.ndarray:
+    """Give the arms of the dummy (V, 3) the width of the sleeves, which hang down a little."""
+    shell = load_shell()
+    arms = np.nonzero(shell.arm > 0.3)[0]
+    left = on_the_left(points[arms])
+    along, offset = from_arm_axis(left, dummy.marks)
+    radius = np.sqrt((offset**2).sum(axis=1))
+    upper_length = np.linalg.norm(dummy.marks.elbow - dummy.marks.shoulder)
+    biceps = radius[(along > 0.35 * upper_length) & (along < 0.65 * upper_length)].mean()
+    wanted = biceps + design.sleeve_ease * smoothstep(along, -0.02, 0.1) + design.sleeve_flare * np.maximum(along, 0)
+    growth = np.maximum(wanted - radius, 0) * smoothstep(shell.arm[arms], 0.35, 0.9)
+    left = left + offset * (growth / np.maximum(radius, 1e-6))[:, None]
+    left[:, 2] -= 0.35 * growth
+    moved = points.copy()
+    moved[arms] = left * np.stack([np.sign(points[arms, 0]), np.ones(len(arms)), np.ones(len(arms))], axis=1)
+    return moved
 
 
-def _tuck_level(coordinates: BodyCoordinates, top: TopDesign) -> np.ndarray:
-    """The level that ends a lower garment under the hem of a top."""
-    return 0.5 * (coordinates.torso - top.hem - _TUCK_DEPTH)
+def _tuck(points: np.ndarray, dummy: Dummy, waist: float) -> np.ndarray:
+    """Press the lower edge of a top (V, 3) against the body so that it fits into a waistband at the height `waist`."""
+    shell = load_shell()
+    allowed = dummy.profile.hang(0.002, -10.0)
+    angle, radius = allowed.polar(points)
+    most = allowed.radius_at(angle, points[:, 2]) + 0.5 * np.maximum(points[:, 2] - waist, 0)
+    scale = np.where((shell.arm < 0.3) & (points[:, 2] < dummy.marks.armpit[2]), np.minimum(most / radius, 1), 1)
+    return np.stack([points[:, 0] * scale, allowed.axis + (points[:, 1] - allowed.axis) * scale, points[:, 2]], axis=1)
 
 
-def _pants_level(design: PantsDesign, coordinates: BodyCoordinates, on_arm: np.ndarray) -> np.ndarray:
-    waist = 0.5 * (coordinates.torso - design.waist)
-    cuff = 0.3 * (coordinates.leg - design.length)
-    return np.where(on_arm > 0.3, 1.0, np.maximum(waist, cuff))
+def _drape_top(design: TopDesign, dummy: Dummy, profile: Profile, tucked_at: float | None) -> np.ndarray:
+    """The dummy (V, 3), moved to where the cloth of a top is."""
+    shell = load_shell()
+    points = shell.smooth(dummy.points + design.ease * dummy.normals, 3)
+    below_chest = smoothstep(dummy.marks.armpit[2] - points[:, 2], -0.02, 0.05) * (1 - smoothstep(shell.arm, 0.1, 0.5))
+    points = _around_torso(points, profile, below_chest)
+    points = _widen_sleeves(design, dummy, points)
+    if tucked_at is not None:
+        points = _tuck(points, dummy, tucked_at)
+    return shell.smooth(points, 1)
 
 
-def _skirt_level(design: SkirtDesign, coordinates: BodyCoordinates) -> np.ndarray:
-    return 0.3 * (coordinates.leg - design.length)
-
-
-def _around(points: np.ndarray, forward: np.ndarray, sideways: np.ndarray, radius: float) -> np.ndarray:
-    """Length along a cylinder of `radius` around the origin, 0 in the direction `forward`; jumps at the back."""
-    return radius * np.arctan2(points @ sideways, points @ forward)
-
-
-def _close_the_back(u: np.ndarray, radius: float) -> np.ndarray:
-    """Move corners (F, 3) of faces that straddle the jump at the back to the same side of it."""
-    period = 2 * np.pi * radius
-    return np.where(u < u.max(axis=1, keepdims=True) - period / 2, u + period, u)
-
-
-def _texture_coordinates(vertices: np.ndarray, faces: np.ndarray, on_arm: np.ndarray, shape: BodyShape) -> np.ndarray:
-    """Metres of cloth (F, 3, 2): the torso wraps around the spine, each sleeve around its upper arm."""
-    corners = vertices[faces]
-    coordinates = body_coordinates(vertices, shape)
-    front, left = np.array([0.0, -1.0, 0.0]), np.array([1.0, 0.0, 0.0])
-    from_spine = corners - shape.joint("spine03")
-    u = _close_the_back(_around(from_spine, front, left, _TORSO_RADIUS), _TORSO_RADIUS)
-    v = _TORSO_LENGTH * coordinates.torso[faces]
-
-    side_of_face = np.where(on_arm[faces].mean(axis=1) > 0.5, np.sign(corners[:, :, 0].mean(axis=1)), 0)
-    for side, sign in (("L", 1), ("R", -1)):
-        sleeve = side_of_face == sign
-        from_shoulder = corners[sleeve] - shape.joint(f"upperarm01.{side}")
-        along = normalize(shape.joint(f"lowerarm01.{side}") - shape.joint(f"upperarm01.{side}"))
-        sideways = normalize(np.cross(along, front))
-        u_sleeve = _around(from_shoulder, np.cross(sideways, along), sideways, _ARM_RADIUS)
-        u[sleeve] = _close_the_back(u_sleeve, _ARM_RADIUS) + sign * _SLEEVE_OFFSET
-        v[sleeve] = _SHOULDER_HEIGHT - from_shoulder @ along
-    return np.stack([u, v], axis=-1).astype(np.float32)
-
-
-def _assemble(
+def _cut_from_shell(
     label: str,
     cloth: Print,
     points: np.ndarray,
-    shell: str,
-    level: np.ndarray,
-    hides_skin: np.ndarray,
-    shape: BodyShape,
+    level_at: Callable[[np.ndarray, np.ndarray], np.ndarray],
+    limb: str,
+    dummy: Dummy,
+    hidden: np.ndarray,
+    priority: float,
+    profile: Profile,
+    seam_at: Callable[[np.ndarray, np.ndarray], np.ndarray] | None = None,
 ) -> Garment:
-    """Cut the shell, already moved to `points`, where `level` > 0, and texture what is left."""
-    vertices, faces, neighbours = _shell(shell)
-    # Skin weights change in steps of a triangle; smoothing keeps armholes and hems from looking torn.
-    level = smooth(level[:, None], neighbours, iterations=3)[:, 0]
-    weights = load_body_asset().skin_weights[vertices]
-    faces, (points, weights, on_arm, level) = cut_mesh(
-        faces, level, [points.astype(np.float32), weights, arm_weight()[vertices][:, None], level[:, None]]
+    """Cut the dummy, moved to `points` (V, 3), where `level_at(points, arm)` is positive, and texture what is left.
+    The zero line of `seam_at` is where it has a seam, by default where it is cut."""
+    shell = load_shell()
+    share = shell.arm if limb == "arm" else shell.leg
+    faces, (points, arm, share, weights) = cut_mesh(
+        shell.faces,
+        level_at(points, shell.arm),
+        [points, shell.arm, share, shell.skin_weights],
+        lambda points, arm, *_: level_at(points, arm),
     )
     return Garment(
         label=PARSE_IDS[label],
-        vertices=points,
+        vertices=points.astype(np.float32),
         skin_weights=weights,
         faces=faces,
-        texture_coordinates=_texture_coordinates(points, faces, on_arm[:, 0], shape),
-        edge_distance=np.abs(level[:, 0]).astype(np.float32),
-        hides_skin=hides_skin,
+        texture_coordinates=cloth_coordinates(points, faces, share, limb, dummy.marks),
+        edge_distance=np.abs((seam_at or level_at)(points, arm)).astype(np.float32),
+        hides_skin=hidden,
         cloth=cloth,
+        priority=priority,
+        profile=profile,
     )
 
 
-def fit_top(design: TopDesign, shape: BodyShape, cloth: Print) -> Garment:
-    """Fit an upper-body garment to a body."""
-    vertices, faces, neighbours = _shell("tights")
-    on_arm = arm_weight()[vertices]
-    points = shape.vertices[vertices]
-    coordinates = body_coordinates(points, shape)
-    width_at_body = 0.018 * np.clip(1.1 - coordinates.torso, 0, 1.4) * (1 - on_arm)
-    width_at_arm = 0.014 * np.clip(coordinates.arm, 0, 2) / max(design.sleeve, 0.5) * on_arm
-    offset = 0.010 + design.looseness * (width_at_body + width_at_arm)
-    points = points + vertex_normals(points, faces) * offset[:, None]
-    points = smooth(points, neighbours, iterations=4)
-    # A loose top falls straight from the chest instead of following the waist.
-    fall = np.clip(0.75 - coordinates.torso, 0, 1) * (1 - on_arm) * design.looseness
-    points[:, 0] += 0.012 * fall * np.clip(points[:, 0] / 0.12, -1, 1)
-    level = _top_level(design, points, body_coordinates(points, shape), on_arm, shape)
-
-    body = shape.vertices
-    skin_level = _top_level(design, body, body_coordinates(body, shape), arm_weight(), shape)
-    hides_skin = (skin_level < -_HIDING_MARGIN) & (head_weight() < 0.3)
-    return _assemble("top", cloth, points, "tights", level, hides_skin, shape)
+def _hidden_by_top(design: TopDesign, dummy: Dummy) -> np.ndarray:
+    level = top_level(design, dummy.marks, dummy.points, load_shell().arm)
+    return _hidden_skin(level, _HIDING_MARGIN + design.sleeve_ease)
 
 
-def _fit_pants(design: PantsDesign, shape: BodyShape, top: TopDesign, cloth: Print) -> Garment:
-    vertices, faces, neighbours = _shell("tights")
-    points = shape.vertices[vertices]
-    coordinates = body_coordinates(points, shape)
-    offset = 0.006 + 0.012 * design.looseness * np.clip(coordinates.leg, 0, 2)
-    points = smooth(points + vertex_normals(points, faces) * offset[:, None], neighbours, iterations=3)
-    coordinates = body_coordinates(points, shape)
-    level = np.maximum(_pants_level(design, coordinates, arm_weight()[vertices]), _tuck_level(coordinates, top))
-    hides_skin = _pants_level(design, body_coordinates(shape.vertices, shape), arm_weight()) < -_HIDING_MARGIN
-    return _assemble("pants", cloth, points, "tights", level, hides_skin, shape)
+def _fit_on_shell(
+    label: str,
+    design: TopDesign,
+    dummy: Dummy,
+    cloth: Print,
+    profile: Profile,
+    tucked_at: float | None,
+    priority: float,
+    hem_seam: bool,
+) -> Garment:
+    """The part of a top or a dress that encloses torso and arms."""
+
+    def level_at(points: np.ndarray, arm: np.ndarray) -> np.ndarray:
+        return top_level(design, dummy.marks, points, arm)
+
+    def seam_at(points: np.ndarray, arm: np.ndarray) -> np.ndarray:
+        return top_level(design if hem_seam else replace(design, hem=_ENDLESS), dummy.marks, points, arm)
+
+    points = _drape_top(design, dummy, profile, tucked_at)
+    hidden = _hidden_by_top(design, dummy)
+    return _cut_from_shell(label, cloth, points, level_at, "arm", dummy, hidden, priority, profile, seam_at)
 
 
-def _fit_skirt(design: SkirtDesign, shape: BodyShape, top: TopDesign, cloth: Print) -> Garment:
-    vertices, faces, _ = _shell("skirt")
-    points = shape.vertices[vertices]
-    points = points + vertex_normals(points, faces) * 0.008
-    points[:, :2] *= 1 + design.flare * (points[:, 2].max() - points[:, 2:])
-    coordinates = body_coordinates(points, shape)
-    level = np.maximum(_skirt_level(design, coordinates), _tuck_level(coordinates, top))
-    body = body_coordinates(shape.vertices, shape)
-    # The skirt is open below: of the legs only what is well inside is hidden.
-    hides_skin = (body.torso < 0.25) & (body.leg < min(0.35, design.length - 0.1)) & (arm_weight() < 0.3)
-    return _assemble("skirt", cloth, points, "skirt", level, hides_skin, shape)
+def fit_top(
+    design: TopDesign,
+    dummy: Dummy,
+    cloth: Print,
+    under: Garment | None = None,
+    tucked_at: float | None = None,
+    layer: int = 1,
+) -> list[Garment]:
+    """Fit an upper-body garment.
+
+    Args:
+        design (`TopDesign`): the cut.
+        dummy (`Dummy`): the body.
+        cloth (`Print`): the material.
+        under (`Garment`, *optional*): what is worn under it.
+        tucked_at (`float`, *optional*): torso coordinate of the waistband into which it is tucked.
+        layer (`int`): number of layers under this one.
+
+    Returns:
+        `list[Garment]`: the top; one that reaches below the hips has a part around the legs; and its collar.
+    """
+    profile = dummy.profile.hang(design.ease, design.fall, over=None if under is None else under.profile)
+    waist = None
+    if tucked_at is not None:
+        waist = dummy.marks.height(tucked_at)
+        below = _TUCK_DEPTH / (dummy.marks.neck[2] - dummy.marks.hip[2])
+        design = replace(design, hem=tucked_at - below, hem_curve=0.0)
+    priority = layer * _LAYER_PRIORITY
+    parts = []
+    if design.hem < _HIPS:
+        parts.append(_fit_tail("top", design, dummy, cloth, profile, priority))
+        design = replace(design, hem=_HIPS, hem_curve=0.0)
+    parts.append(_fit_on_shell("top", design, dummy, cloth, profile, waist, priority, hem_seam=not parts))
+    if design.collar:
+        parts.append(_fit_collar(design, dummy, parts[-1]))
+    return parts
 
 
-def fit_bottom(design: PantsDesign | SkirtDesign, shape: BodyShape, top: TopDesign, cloth: Print) -> Garment:
-    """Fit trousers or a skirt to a body that wears `top` over it."""
-    fit = _fit_pants if isinstance(design, PantsDesign) else _fit_skirt
-    return fit(design, shape, top, cloth)
+def _fit_tail(label: str, design: TopDesign, dummy: Dummy, cloth: Print, profile: Profile, priority: float) -> Garment:
+    """The part of a long top around the legs."""
+    hips, hem = dummy.marks.height(_HIPS), dummy.marks.height(design.hem)
+    heights = _rows(hips + _OVERLAP, hem)
+    radii = _radii(profile, heights, _columns(48))
+    # It begins under the part that encloses the torso.
+    radii[heights > hips] -= 0.003
+    hidden = _hidden_in_tube(hips + 0.08, hem, dummy)
+    return _tube(label, cloth, heights, radii, dummy, profile, hidden, False, priority)
 
 
-# Sleeve lengths that garments really have, and how often: tank top, T-shirt, half, three-quarter, long.
-_SLEEVES = ((0.08, 0.1), (0.45, 0.25), (0.65, 0.2), (0.9, 0.1), (1.5, 0.1), (1.95, 0.25))
-_TROUSER_LENGTHS = (0.45, 0.75, 1.9, 1.95)
+def _fit_collar(design: TopDesign, dummy: Dummy, top: Garment) -> Garment:
+    """The collar or hood of a top that lies around its neckline."""
+    shell = load_shell()
+    lift = _HOOD_LIFT if design.collar > _HOOD_SIZE else _COLLAR_LIFT
+    points = shell.smooth(dummy.points + (design.ease + lift) * dummy.normals, 3)
 
+    def level_at(points: np.ndarray, arm: np.ndarray) -> np.ndarray:
+        return collar_level(design, dummy.marks, points, arm)
 
-def draw_top_design(rng: np.random.Generator) -> TopDesign:
-    """Draw a random upper-body garment."""
-    lengths, shares = zip(*_SLEEVES)
-    return TopDesign(
-        hem=rng.uniform(-0.05, 0.14),
-        neck_radius=rng.uniform(0.085, 0.13),
-        neck_depth=rng.choice([1.0, rng.uniform(1.2, 1.8)]),
-        sleeve=float(rng.choice(lengths, p=shares)),
-        looseness=rng.uniform(0.2, 1.6),
+    return _cut_from_shell(
+        "top",
+        top.cloth,
+        points,
+        level_at,
+        "arm",
+        dummy,
+        np.zeros_like(top.hides_skin),
+        top.priority + _LAYER_PRIORITY / 2,
+        top.profile,
     )
 
 
-def draw_bottom_design(rng: np.random.Generator) -> PantsDesign | SkirtDesign:
-    """Draw random trousers, shorts or a skirt."""
-    if rng.random() < 0.75:
-        length = float(rng.choice(_TROUSER_LENGTHS))
-        return PantsDesign(waist=rng.uniform(0.18, 0.26), length=length, looseness=rng.uniform(0.1, 1.0))
-    return SkirtDesign(length=rng.uniform(0.5, 1.2), flare=rng.uniform(0, 0.25))
+def fit_pants(design: PantsDesign, dummy: Dummy, cloth: Print, top_hem: float | None) -> Garment:
+    """Fit trousers or shorts; they end under a top whose hem is at the torso coordinate `top_hem`, if any."""
+    shell, marks = load_shell(), dummy.marks
+    points = shell.smooth(dummy.points + _MIN_EASE * dummy.normals, 3)
+    points = (
+        points + (0.004 * smoothstep(points[:, 2], marks.hip[2] - 0.1, marks.hip[2] + 0.05))[:, None] * dummy.normals
+    )
+    legs = np.nonzero((shell.leg > 0.4) & (points[:, 2] > marks.ankle[2] - 0.05))[0]
+    left = on_the_left(points[legs])
+    offset = from_leg_axis(left, marks)
+    radius = np.hypot(offset[:, 0], offset[:, 1])
+    start = marks.leg_height(0.4)
+    thigh = radius[np.abs(left[:, 2] - start) < 0.06].mean()
+    down = np.maximum(start - left[:, 2], 0)
+    wanted = thigh + design.ease + design.flare * down
+    # The insides of the thighs touch: cloth cannot move there.
+    inside = np.clip(-offset[:, 0] / np.maximum(radius, 1e-6), 0, 1) * (1 - smoothstep(down, 0.0, 0.35))
+    growth = np.maximum(wanted - radius, 0) * smoothstep(shell.leg[legs], 0.5, 0.95) * (1 - 0.85 * inside)
+    left[:, :2] += offset * (growth / np.maximum(radius, 1e-6))[:, None]
+    left[:, 0] = np.maximum(left[:, 0], np.minimum(0.004, np.abs(points[legs, 0])))
+    points = points.copy()
+    points[legs] = left * np.stack([np.sign(points[legs, 0]), np.ones(len(legs)), np.ones(len(legs))], axis=1)
+    points = shell.smooth(points, 1)
+    covered = design if top_hem is None else replace(design, waist=min(design.waist, top_hem + _UNDER_HEM))
+
+    def level_at(points: np.ndarray, arm: np.ndarray) -> np.ndarray:
+        return pants_level(covered, marks, points, arm)
+
+    hidden = _hidden_skin(pants_level(design, marks, dummy.points, shell.arm), _HIDING_MARGIN + design.ease)
+    profile = dummy.profile.hang(_MIN_EASE + 0.004, -10.0)
+    return _cut_from_shell("pants", cloth, points, level_at, "leg", dummy, hidden, 0.0, profile)
+
+
+def _tube_weights(points: np.ndarray, dummy: Dummy) -> np.ndarray:
+    """Skin weights (V, J) of a tube around hips and legs: the front of a skirt follows both legs a little."""
+    asset, marks = load_body_asset(), dummy.marks
+    height = points[:, 2]
+    legs = 0.95 * smoothstep(marks.hip[2] + 0.06 - height, 0, 0.3)
+    left = smoothstep(points[:, 0], -0.09, 0.09)
+    shin = 0.55 * smoothstep(marks.knee[2] + 0.06 - height, 0, 0.3)
+    waist = (1 - legs) * smoothstep(height, marks.hip[2] + 0.04, marks.hip[2] + 0.16)
+    weights = np.zeros((len(points), len(asset.joint_names)))
+    weights[:, asset.joint("spine04")] = waist
+    weights[:, asset.joint("root")] = 1 - legs - waist
+    for side, share in (("L", left), ("R", 1 - left)):
+        weights[:, asset.joint(f"upperleg01.{side}")] = legs * share * (1 - shin)
+        weights[:, asset.joint(f"lowerleg01.{side}")] = legs * share * shin
+    return weights.astype(np.float32)
+
+
+def _tube(
+    label: str,
+    cloth: Print,
+    heights: np.ndarray,
+    radii: np.ndarray,
+    dummy: Dummy,
+    profile: Profile,
+    hidden: np.ndarray,
+    open_above: bool,
+    priority: float,
+) -> Garment:
+    """A garment around the axis of the body with `radii` (rows, columns) at `heights` (rows,) from above."""
+    rows, columns = radii.shape
+    angle = np.arange(columns + 1) * (2 * np.pi / columns) - np.pi
+    # The seam is at the back, where the first column follows the last.
+    points = np.stack(
+        [
+            radii * np.sin(angle[:-1]),
+            profile.axis - radii * np.cos(angle[:-1]),
+            np.broadcast_to(heights[:, None], radii.shape),
+        ],
+        axis=2,
+    ).reshape(-1, 3)
+    row, column = (index.reshape(-1) for index in np.mgrid[: rows - 1, :columns])
+    corners = [(0, 0), (1, 0), (1, 1), (0, 1)]
+    vertex = [(row + down) * columns + (column + right) % columns for down, right in corners]
+    u, v = torso_u(angle), torso_v(heights, dummy.marks)
+    place = [np.stack([u[column + right], v[row + down], np.zeros(len(row))], axis=1) for down, right in corners]
+    triangles = ((0, 1, 2), (0, 2, 3))
+    below = np.repeat(heights - heights[-1], columns)
+    edge_distance = np.minimum(below, np.repeat(heights[0] - heights, columns)) if open_above else below
+    return Garment(
+        label=PARSE_IDS[label],
+        vertices=points.astype(np.float32),
+        skin_weights=_tube_weights(points, dummy),
+        faces=np.concatenate([np.stack([vertex[i] for i in corner], axis=1) for corner in triangles]),
+        texture_coordinates=np.concatenate(
+            [np.stack([place[i] for i in corner], axis=1) for corner in triangles]
+        ).astype(np.float32),
+        edge_distance=edge_distance.astype(np.float32),
+        hides_skin=hidden,
+        cloth=cloth,
+        priority=priority,
+        profile=profile,
+    )
+
+
+def _rows(top: float, bottom: float) -> np.ndarray:
+    """Heights of the rows of a tube, from above."""
+    return np.linspace(top, bottom, int(np.ceil((top - bottom) / _ROW_HEIGHT)) + 2)
+
+
+def _columns(number: int) -> np.ndarray:
+    """Angles of the columns of a tube, from the back over the front."""
+    return np.arange(number) * (2 * np.pi / number) - np.pi
+
+
+def _radii(profile: Profile, heights: np.ndarray, angles: np.ndarray) -> np.ndarray:
+    """The outline (rows, columns) at the vertices of a tube."""
+    radii = profile.radius_at(np.tile(angles, len(heights)), np.repeat(heights, len(angles)))
+    return radii.reshape(len(heights), len(angles))
+
+
+def _fit_skirt_part(
+    label: str,
+    design: SkirtDesign,
+    dummy: Dummy,
+    cloth: Print,
+    profile: Profile,
+    start: float,
+    open_above: bool,
+    priority: float,
+) -> Garment:
+    """A skirt with folds along `profile` from the height `start` down."""
+    waist, hem = dummy.marks.height(design.waist), dummy.marks.leg_height(design.length)
+    heights, angles = _rows(start, hem), _columns(max(48, 6 * design.folds))
+    depth = design.fold_depth * np.maximum(waist - heights, 0)
+    radii = _radii(profile, heights, angles) + depth[:, None] * (0.5 + 0.5 * np.cos(design.folds * angles))
+    if not open_above:
+        # It begins under the upper part that it is sewn to.
+        radii[heights > waist] -= 0.003
+    return _tube(
+        label, cloth, heights, radii, dummy, profile, _hidden_in_tube(waist, hem, dummy), open_above, priority
+    )
+
+
+def _hidden_in_tube(top: float, hem: float, dummy: Dummy) -> np.ndarray:
+    """Skin in a skirt between two heights. It is open below: the legs are left out only where they are well inside."""
+    height = dummy.points[:, 2]
+    level = np.maximum(np.maximum(height - top, hem + 0.05 - height), 0.3 * (load_shell().arm - 0.4))
+    return _hidden_skin(level, _HIDING_MARGIN)
+
+
+def fit_skirt(design: SkirtDesign, dummy: Dummy, cloth: Print, top_hem: float | None) -> Garment:
+    """Fit a skirt; it ends under a top whose hem is at the torso coordinate `top_hem`, if any."""
+    waist = dummy.marks.height(design.waist)
+    profile = dummy.profile.hang(_SKIRT_EASE, design.flare, below=waist)
+    start = waist if top_hem is None else min(waist, dummy.marks.height(top_hem + _UNDER_HEM))
+    return _fit_skirt_part("skirt", design, dummy, cloth, profile, start, open_above=True, priority=0.0)
+
+
+def fit_dress(design: DressDesign, dummy: Dummy, cloth: Print) -> list[Garment]:
+    """Fit a dress: the skirt and the upper part, which share one outline, and a collar."""
+    waist = dummy.marks.height(design.skirt.waist)
+    fall = np.where(dummy.profile.heights > waist, design.upper.fall, design.skirt.flare)
+    profile = dummy.profile.hang(design.upper.ease, fall)
+    skirt = _fit_skirt_part(
+        "dress", design.skirt, dummy, cloth, profile, waist + _OVERLAP, open_above=False, priority=_LAYER_PRIORITY
+    )
+    upper = _fit_on_shell("dress", design.upper, dummy, cloth, profile, None, _LAYER_PRIORITY, design.waist_seam)
+    hidden = upper.hides_skin | _hidden_in_tube(waist + 0.08, waist - 0.08, dummy)
+    parts = [skirt, replace(upper, hides_skin=hidden)]
+    if design.upper.collar:
+        parts.append(_fit_collar(design.upper, dummy, upper))
+    return parts
+
+
+def fit_belt(waist: float, lower: Garment, dummy: Dummy, cloth: Print) -> Garment:
+    """A belt at the torso coordinate `waist`, over the outline of what it holds."""
+    top = dummy.marks.height(waist) + 0.006
+    heights = np.array([top, top - _BELT_HEIGHT / 2, top - _BELT_HEIGHT])
+    radii = _radii(lower.profile, heights, _columns(48)) + 0.005
+    hidden = np.zeros_like(lower.hides_skin)
+    return _tube("belt", cloth, heights, radii, dummy, lower.profile, hidden, True, 2 * _LAYER_PRIORITY)

@@ -6,96 +6,132 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ..composition import PARSE_IDS
 from .body import BodyShape, forward_kinematics, load_body_asset, rotation, skin
-from .garments import (
-    Garment,
+from .designs import (
+    DressDesign,
     PantsDesign,
     SkirtDesign,
     TopDesign,
     draw_bottom_design,
+    draw_dress_design,
+    draw_jacket_design,
     draw_top_design,
-    fit_bottom,
-    fit_top,
 )
+from .drape import Dummy, measure
+from .garments import Garment, fit_belt, fit_dress, fit_pants, fit_skirt, fit_top
 from .mesh import vertex_normals
 from .prints import Print, draw_print
 from .surfaces import Surface
 
 
 PRODUCT_STYLES = ("mannequin", "flat")
-# Clothes win over what lies within these metres in front of them along the view, so that folds of an inner layer do
-# not poke through an outer one.
-_TOP_PRIORITY = 0.006
 # Laid flat, a garment keeps this share of its depth.
 _FLAT_DEPTH = 0.25
+_JACKET_SHARE = 0.22
+_BELT_SHARE = 0.35
 
 
 @dataclass(frozen=True)
 class Piece:
-    """One garment of an outfit: what it is cut like and what it is made of."""
+    """One garment of an outfit: what it is cut like, what it is made of, and the cloth of a belt that holds it."""
 
-    design: TopDesign | PantsDesign | SkirtDesign
+    design: TopDesign | PantsDesign | SkirtDesign | DressDesign
     cloth: Print
-
-
-@dataclass(frozen=True)
-class Dress:
-    """A dress of one cloth: its upper part and its skirt."""
-
-    upper: TopDesign
-    skirt: SkirtDesign
-    cloth: Print
+    belt: Print | None = None
 
 
 @dataclass(frozen=True)
 class Outfit:
-    """What somebody wears. Who wears a dress has a top and a lower garment in the wardrobe: they are worn as soon as
-    the dress is exchanged for one of them."""
+    """What somebody wears: a top, maybe an open jacket over it, a lower garment; or a dress.
+
+    Who wears a dress has the other pieces in the wardrobe: they are worn as soon as the dress is exchanged for one.
+    """
 
     top: Piece
     bottom: Piece
-    dress: Dress | None = None
+    jacket: Piece | None = None
+    dress: Piece | None = None
+
+
+def _under_jacket(design: TopDesign) -> TopDesign:
+    """A top that fits under a jacket: close to the body, its sleeves out of sight."""
+    return replace(
+        design,
+        ease=min(design.ease, 0.011),
+        fall=min(design.fall, -0.25),
+        sleeve=min(design.sleeve, 0.3),
+        sleeve_ease=0.006,
+        sleeve_flare=min(design.sleeve_flare, 0.0),
+        collar=min(design.collar, 0.05),
+    )
 
 
 def draw_outfit(rng: np.random.Generator, category: str) -> Outfit:
     """Draw an outfit whose garment of `category` ("upper", "lower" or "dress") can be tried on."""
-    top_stream, bottom_stream, dress_stream = rng.spawn(3)
+    top_stream, bottom_stream, dress_stream, jacket_stream = rng.spawn(4)
     top = Piece(draw_top_design(top_stream), draw_print(top_stream))
-    bottom = Piece(draw_bottom_design(bottom_stream), draw_print(bottom_stream))
-    if category != "dress":
-        return Outfit(top, bottom)
-    upper = replace(draw_top_design(dress_stream), hem=0.1)
-    skirt = SkirtDesign(dress_stream.uniform(0.4, 1.7), flare=dress_stream.uniform(0, 0.25))
-    return Outfit(top, bottom, Dress(upper, skirt, draw_print(dress_stream)))
+    bottom = _draw_belt(bottom_stream, Piece(draw_bottom_design(bottom_stream), draw_print(bottom_stream)))
+    if category == "dress":
+        dress = Piece(draw_dress_design(dress_stream), draw_print(dress_stream))
+        return Outfit(top, bottom, dress=_draw_belt(dress_stream, dress))
+    jacket = None
+    if jacket_stream.random() < _JACKET_SHARE:
+        jacket = Piece(draw_jacket_design(jacket_stream), draw_print(jacket_stream))
+        top = replace(top, design=_under_jacket(top.design))
+    return Outfit(top, bottom, jacket)
+
+
+def _draw_belt(rng: np.random.Generator, piece: Piece) -> Piece:
+    return replace(piece, belt=draw_print(rng)) if rng.random() < _BELT_SHARE else piece
 
 
 def exchange_garment(outfit: Outfit, other: Outfit, category: str) -> Outfit:
     """`outfit` with the garment of `category` ("upper", "lower" or "dress") of `other`.
 
-    A dress goes over a top and a lower garment, and replaces both; who wore a dress puts on the own top or lower
-    garment with what is exchanged.
+    A jacket and what is under it are exchanged together. A dress replaces everything; who wore a dress puts on the
+    own top or lower garment with what is exchanged.
     """
     if category == "dress":
         return replace(outfit, dress=other.dress)
     if category == "upper":
-        return replace(outfit, top=other.top, dress=None)
+        return replace(outfit, top=other.top, jacket=other.jacket, dress=None)
     return replace(outfit, bottom=other.bottom, dress=None)
 
 
-def _fit_dress(dress: Dress, shape: BodyShape) -> list[Garment]:
-    parts = fit_bottom(dress.skirt, shape, dress.upper, dress.cloth), fit_top(dress.upper, shape, dress.cloth)
-    return [replace(part, label=PARSE_IDS["dress"]) for part in parts]
+def _fit_dress(piece: Piece, dummy: Dummy) -> list[Garment]:
+    garments = fit_dress(piece.design, dummy, piece.cloth)
+    if piece.belt is not None and piece.design.waist_seam:
+        garments.append(fit_belt(piece.design.skirt.waist, garments[0], dummy, piece.belt))
+    return garments
+
+
+def _fit_bottom(piece: Piece, dummy: Dummy, top_hem: float | None) -> list[Garment]:
+    """A lower garment, under a top whose hem is at the torso coordinate `top_hem`, or over a tucked one."""
+    fit = fit_skirt if isinstance(piece.design, SkirtDesign) else fit_pants
+    lower = fit(piece.design, dummy, piece.cloth, top_hem)
+    if piece.belt is None or (top_hem is not None and top_hem < piece.design.waist):
+        return [lower]
+    return [lower, fit_belt(piece.design.waist, lower, dummy, piece.belt)]
+
+
+def _fit_upper(outfit: Outfit, dummy: Dummy, lower: Garment | None) -> list[Garment]:
+    """The top and the jacket, over a lower garment."""
+    design = outfit.top.design
+    tucked_at = outfit.bottom.design.waist if design.tucked and lower is not None else None
+    garments = fit_top(design, dummy, outfit.top.cloth, None if tucked_at else lower, tucked_at)
+    if outfit.jacket is not None:
+        garments += fit_top(outfit.jacket.design, dummy, outfit.jacket.cloth, garments[0], layer=2)
+    return garments
 
 
 def fit_outfit(outfit: Outfit, shape: BodyShape) -> list[Garment]:
     """What is worn, fitted to a body in its rest pose; inner garments first."""
+    dummy = measure(shape)
     if outfit.dress is not None:
-        return _fit_dress(outfit.dress, shape)
-    return [
-        fit_bottom(outfit.bottom.design, shape, outfit.top.design, outfit.bottom.cloth),
-        fit_top(outfit.top.design, shape, outfit.top.cloth),
-    ]
+        return _fit_dress(outfit.dress, dummy)
+    design = outfit.top.design
+    bottom = _fit_bottom(outfit.bottom, dummy, None if design.tucked else design.hem)
+    return bottom + _fit_upper(outfit, dummy, bottom[0])
 
 
 def garment_surface(garment: Garment, transforms: np.ndarray) -> Surface:
@@ -109,7 +145,7 @@ def garment_surface(garment: Garment, transforms: np.ndarray) -> Surface:
         cloth=garment.cloth,
         texture_coordinates=garment.texture_coordinates,
         edge_distance=garment.edge_distance,
-        priority=_TOP_PRIORITY if garment.label in (PARSE_IDS["top"], PARSE_IDS["dress"]) else 0.0,
+        priority=garment.priority,
     )
 
 
@@ -122,11 +158,13 @@ def product_surfaces(outfit: Outfit, category: str, shape: BodyShape, style: str
         shape (`BodyShape`): the size.
         style (`str`): "mannequin", as on an invisible person with lowered arms; or "flat", laid flat.
     """
+    dummy = measure(shape)
     if category == "dress":
-        garments = _fit_dress(outfit.dress, shape)
+        garments = _fit_dress(outfit.dress, dummy)
+    elif category == "upper":
+        garments = _fit_upper(outfit, dummy, None)
     else:
-        lower, upper = fit_outfit(replace(outfit, dress=None), shape)
-        garments = [upper if category == "upper" else lower]
+        garments = _fit_bottom(outfit.bottom, dummy, None)
     asset = load_body_asset()
     rotations = {}
     if style == "mannequin":
