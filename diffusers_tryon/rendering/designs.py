@@ -43,7 +43,8 @@ class TopDesign:
         sleeve_flare: how the sleeve widens, in metres per metre; negative for cuffs that hug the wrist.
         opening: metres from the middle to the front edge of an open jacket; None for a closed garment.
         collar: metres of a collar that lies around the neckline; 0 for none, more than 0.08 reads as a hood.
-        tucked: worn inside the lower garment.
+        tucked: torso coordinate of the waistband into which it is tucked, whatever lower garment is worn; None for
+            worn outside.
     """
 
     hem: float
@@ -57,7 +58,7 @@ class TopDesign:
     sleeve_flare: float = 0.0
     opening: float | None = None
     collar: float = 0.0
-    tucked: bool = False
+    tucked: float | None = None
 
 
 @dataclass(frozen=True)
@@ -165,7 +166,7 @@ def draw_top_design(rng: np.random.Generator) -> TopDesign:
     elif sleeve_kind == "none" and neckline.stand is None:
         # Straps stay on the shoulder.
         neckline = replace(neckline, width=min(neckline.width, 0.05))
-    hem = rng.choice([rng.uniform(-0.04, 0.12), rng.uniform(0.2, 0.36), rng.uniform(-0.4, -0.1)], p=[0.72, 0.14, 0.14])
+    hem = rng.choice([rng.uniform(0.0, 0.14), rng.uniform(0.2, 0.36), rng.uniform(-0.4, -0.1)], p=[0.72, 0.14, 0.14])
     hood = not shirt and sleeve > 1.8 and loose > 0.3 and rng.random() < 0.3
     return TopDesign(
         hem=float(hem),
@@ -173,12 +174,12 @@ def draw_top_design(rng: np.random.Generator) -> TopDesign:
         neckline=neckline,
         sleeve=sleeve,
         strap=rng.uniform(0.025, 0.075),
-        ease=0.007 + 0.016 * loose,
+        ease=0.01 + 0.014 * loose,
         fall=-0.5 + 0.6 * loose,
         sleeve_ease=0.005 + 0.018 * loose,
         sleeve_flare=-0.11 + 0.07 * loose + (rng.uniform(0.08, 0.2) if rng.random() < 0.1 else 0.0),
         collar=rng.uniform(0.045, 0.06) if shirt else rng.uniform(0.085, 0.11) if hood else 0.0,
-        tucked=bool(loose < 0.6 and -0.1 < hem < 0.15 and rng.random() < 0.35),
+        tucked=rng.uniform(0.22, 0.36) if loose < 0.6 and 0 <= hem < 0.15 and rng.random() < 0.35 else None,
     )
 
 
@@ -230,7 +231,7 @@ def draw_dress_design(rng: np.random.Generator) -> DressDesign:
     skirt = replace(draw_skirt_design(rng), waist=rng.uniform(0.26, 0.4))
     upper = draw_top_design(rng)
     fitted = rng.random() < 0.65
-    upper = replace(upper, hem=skirt.waist, hem_curve=0.0, fall=-0.6 if fitted else -0.1, tucked=False)
+    upper = replace(upper, hem=skirt.waist, hem_curve=0.0, fall=-0.6 if fitted else -0.1, tucked=None)
     if upper.collar > 0.08:
         upper = replace(upper, collar=0.0)
     return DressDesign(upper, skirt, waist_seam=bool(fitted and rng.random() < 0.7))

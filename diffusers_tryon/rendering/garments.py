@@ -30,7 +30,9 @@ _TUCK_DEPTH = 0.04
 _UNDER_HEM = 0.05
 # Cloth never comes nearer to the body than this, in metres.
 _MIN_EASE = 0.005
-_SKIRT_EASE = 0.008
+_SKIRT_EASE = 0.005
+# Skirts flare below this torso coordinate.
+_FLARED_BELOW = 0.05
 _BELT_HEIGHT = 0.035
 _ROW_HEIGHT = 0.04
 # Where legs part (torso coordinate), what encloses both is a tube; it begins so far (metres) above its seam.
@@ -209,17 +211,16 @@ def fit_top(
     dummy: Dummy,
     cloth: Print,
     under: Garment | None = None,
-    tucked_at: float | None = None,
     layer: int = 1,
 ) -> list[Garment]:
-    """Fit an upper-body garment.
+    """Fit an upper-body garment. Its shape does not depend on the lower garment, so that exchanging that one leaves
+    the top as it is.
 
     Args:
         design (`TopDesign`): the cut.
         dummy (`Dummy`): the body.
         cloth (`Print`): the material.
-        under (`Garment`, *optional*): what is worn under it.
-        tucked_at (`float`, *optional*): torso coordinate of the waistband into which it is tucked.
+        under (`Garment`, *optional*): the top that is worn under it.
         layer (`int`): number of layers under this one.
 
     Returns:
@@ -227,10 +228,10 @@ def fit_top(
     """
     profile = dummy.profile.hang(design.ease, design.fall, over=None if under is None else under.profile)
     waist = None
-    if tucked_at is not None:
-        waist = dummy.marks.height(tucked_at)
+    if design.tucked is not None:
+        waist = dummy.marks.height(design.tucked)
         below = _TUCK_DEPTH / (dummy.marks.neck[2] - dummy.marks.hip[2])
-        design = replace(design, hem=tucked_at - below, hem_curve=0.0)
+        design = replace(design, hem=design.tucked - below, hem_curve=0.0)
     priority = layer * _LAYER_PRIORITY
     parts = []
     if design.hem < _HIPS:
@@ -395,13 +396,14 @@ def _fit_skirt_part(
     cloth: Print,
     profile: Profile,
     start: float,
+    folded_below: float,
     open_above: bool,
     priority: float,
 ) -> Garment:
-    """A skirt with folds along `profile` from the height `start` down."""
+    """A skirt along `profile` from the height `start` down, with folds below a height."""
     waist, hem = dummy.marks.height(design.waist), dummy.marks.leg_height(design.length)
     heights, angles = _rows(start, hem), _columns(max(48, 6 * design.folds))
-    depth = design.fold_depth * np.maximum(waist - heights, 0)
+    depth = design.fold_depth * np.maximum(folded_below - heights, 0)
     radii = _radii(profile, heights, angles) + depth[:, None] * (0.5 + 0.5 * np.cos(design.folds * angles))
     if not open_above:
         # It begins under the upper part that it is sewn to.
@@ -419,11 +421,15 @@ def _hidden_in_tube(top: float, hem: float, dummy: Dummy) -> np.ndarray:
 
 
 def fit_skirt(design: SkirtDesign, dummy: Dummy, cloth: Print, top_hem: float | None) -> Garment:
-    """Fit a skirt; it ends under a top whose hem is at the torso coordinate `top_hem`, if any."""
+    """Fit a skirt; under a top whose hem is at the torso coordinate `top_hem`, if any, it ends and does not flare.
+    It flares from the hips, so that few hems change it."""
     waist = dummy.marks.height(design.waist)
-    profile = dummy.profile.hang(_SKIRT_EASE, design.flare, below=waist)
-    start = waist if top_hem is None else min(waist, dummy.marks.height(top_hem + _UNDER_HEM))
-    return _fit_skirt_part("skirt", design, dummy, cloth, profile, start, open_above=True, priority=0.0)
+    start, flared_below = waist, min(waist, dummy.marks.height(_FLARED_BELOW))
+    if top_hem is not None:
+        start = min(start, dummy.marks.height(top_hem + _UNDER_HEM))
+        flared_below = min(flared_below, dummy.marks.height(top_hem))
+    profile = dummy.profile.hang(_SKIRT_EASE, design.flare, below=flared_below)
+    return _fit_skirt_part("skirt", design, dummy, cloth, profile, start, flared_below, open_above=True, priority=0.0)
 
 
 def fit_dress(design: DressDesign, dummy: Dummy, cloth: Print) -> list[Garment]:
@@ -432,7 +438,15 @@ def fit_dress(design: DressDesign, dummy: Dummy, cloth: Print) -> list[Garment]:
     fall = np.where(dummy.profile.heights > waist, design.upper.fall, design.skirt.flare)
     profile = dummy.profile.hang(design.upper.ease, fall)
     skirt = _fit_skirt_part(
-        "dress", design.skirt, dummy, cloth, profile, waist + _OVERLAP, open_above=False, priority=_LAYER_PRIORITY
+        "dress",
+        design.skirt,
+        dummy,
+        cloth,
+        profile,
+        waist + _OVERLAP,
+        waist,
+        open_above=False,
+        priority=_LAYER_PRIORITY,
     )
     upper = _fit_on_shell("dress", design.upper, dummy, cloth, profile, None, _LAYER_PRIORITY, design.waist_seam)
     hidden = upper.hides_skin | _hidden_in_tube(waist + 0.08, waist - 0.08, dummy)

@@ -105,20 +105,23 @@ def _fit_dress(piece: Piece, dummy: Dummy) -> list[Garment]:
     return garments
 
 
-def _fit_bottom(piece: Piece, dummy: Dummy, top_hem: float | None) -> list[Garment]:
-    """A lower garment, under a top whose hem is at the torso coordinate `top_hem`, or over a tucked one."""
-    fit = fit_skirt if isinstance(piece.design, SkirtDesign) else fit_pants
-    lower = fit(piece.design, dummy, piece.cloth, top_hem)
-    if piece.belt is None or (top_hem is not None and top_hem < piece.design.waist):
-        return [lower]
-    return [lower, fit_belt(piece.design.waist, lower, dummy, piece.belt)]
+def _fit_bottom(piece: Piece, dummy: Dummy, top: TopDesign | None) -> list[Garment]:
+    """A lower garment: under the hem of a top, or with its waistband where a top is tucked in."""
+    design, top_hem = piece.design, None
+    if top is not None and top.tucked is not None:
+        design = replace(design, waist=top.tucked)
+    elif top is not None:
+        top_hem = top.hem
+    fit = fit_skirt if isinstance(design, SkirtDesign) else fit_pants
+    garments = [fit(design, dummy, piece.cloth, top_hem)]
+    if piece.belt is not None and (top_hem is None or top_hem > design.waist):
+        garments.append(fit_belt(design.waist, garments[0], dummy, piece.belt))
+    return garments
 
 
-def _fit_upper(outfit: Outfit, dummy: Dummy, lower: Garment | None) -> list[Garment]:
-    """The top and the jacket, over a lower garment."""
-    design = outfit.top.design
-    tucked_at = outfit.bottom.design.waist if design.tucked and lower is not None else None
-    garments = fit_top(design, dummy, outfit.top.cloth, None if tucked_at else lower, tucked_at)
+def _fit_upper(outfit: Outfit, dummy: Dummy) -> list[Garment]:
+    """The top and the jacket."""
+    garments = fit_top(outfit.top.design, dummy, outfit.top.cloth)
     if outfit.jacket is not None:
         garments += fit_top(outfit.jacket.design, dummy, outfit.jacket.cloth, garments[0], layer=2)
     return garments
@@ -129,9 +132,7 @@ def fit_outfit(outfit: Outfit, shape: BodyShape) -> list[Garment]:
     dummy = measure(shape)
     if outfit.dress is not None:
         return _fit_dress(outfit.dress, dummy)
-    design = outfit.top.design
-    bottom = _fit_bottom(outfit.bottom, dummy, None if design.tucked else design.hem)
-    return bottom + _fit_upper(outfit, dummy, bottom[0])
+    return _fit_bottom(outfit.bottom, dummy, outfit.top.design) + _fit_upper(outfit, dummy)
 
 
 def garment_surface(garment: Garment, transforms: np.ndarray) -> Surface:
@@ -162,7 +163,7 @@ def product_surfaces(outfit: Outfit, category: str, shape: BodyShape, style: str
     if category == "dress":
         garments = _fit_dress(outfit.dress, dummy)
     elif category == "upper":
-        garments = _fit_upper(outfit, dummy, None)
+        garments = _fit_upper(outfit, dummy)
     else:
         garments = _fit_bottom(outfit.bottom, dummy, None)
     asset = load_body_asset()

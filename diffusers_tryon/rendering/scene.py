@@ -221,7 +221,8 @@ def _paint_cloth(scene: _Scene, number: int, seen: _Seen, fragments: np.ndarray)
     surface = scene.surfaces[number]
     face = seen.face[fragments] - scene.first_face[number]
     weights = seen.weights[:, fragments]
-    points = _interpolate(surface.texture_coordinates.reshape(-1, 2), (3 * face, 3 * face + 1, 3 * face + 2), weights)
+    cloth_corners = surface.texture_coordinates.reshape(-1, surface.texture_coordinates.shape[2])
+    points = _interpolate(cloth_corners, (3 * face, 3 * face + 1, 3 * face + 2), weights)
     corners = tuple(corner[fragments] - scene.first_vertex[number] for corner in seen.corners)
     along_u, along_v = cloth_directions(surface)
     at_vertices = np.stack([surface.edge_distance, pushed_share(surface, along_v)], axis=1)

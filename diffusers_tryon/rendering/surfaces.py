@@ -19,7 +19,7 @@ class Surface:
         labels: (V,) label ids.
         colours: (V, 3) float32 in [0, 1]; None for cloth.
         cloth: the print, None for skin and hair.
-        texture_coordinates: (F, 3, 2) for cloth.
+        texture_coordinates: (F, 3, 2 or more) for cloth, the first two in metres, all handed to the print.
         edge_distance: (V,) metres from the edge of the cloth.
         closed: the surface encloses a volume, so faces turned away are never seen.
         priority: metres by which the surface comes nearer to the camera.

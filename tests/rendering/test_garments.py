@@ -195,20 +195,25 @@ def test_lower_garments_begin_and_end_where_the_design_says(design, shapes):
     assert garment.label == PARSE_IDS["pants" if isinstance(design, PantsDesign) else "skirt"]
 
 
-def test_a_top_hangs_over_a_flared_skirt():
+def test_a_flared_skirt_fits_under_a_top_and_flares_below_its_hem():
     dummy = measure(blend_shapes(0, 1, 0.5))
-    skirt = fit_skirt(SkirtDesign(0.35, 0.9, flare=0.4), dummy, CLOTH, TOP.hem)
-    (top,) = fit_top(TOP, dummy, CLOTH, under=skirt)
+    design = SkirtDesign(0.35, 0.9, flare=0.4)
+    skirt = fit_skirt(design, dummy, CLOTH, TOP.hem)
+    (top,) = fit_top(TOP, dummy, CLOTH)
     hem = dummy.marks.height(TOP.hem)
     at_hem = top.vertices[(top.vertices[:, 2] < hem + 0.03) & ~on_arm(top)].astype(np.float64)
     angle, radius = top.profile.polar(at_hem)
     assert (radius > skirt.profile.radius_at(angle, at_hem[:, 2])).all()
+    # 20 cm lower it is wider by 8 cm.
+    side = np.array([np.pi / 2])
+    hem_radius, radius = (skirt.profile.radius_at(side, np.array([hem - lower]))[0] for lower in (0.05, 0.25))
+    assert radius - hem_radius == pytest.approx(0.4 * 0.2, abs=0.015)
 
 
 def test_a_tucked_top_ends_inside_the_waistband():
     dummy = measure(blend_shapes(0, 1, 0.5))
     pants = fit_pants(PantsDesign(waist=0.3, length=1.9), dummy, CLOTH, None)
-    (top,) = fit_top(replace(TOP, fall=0.0), dummy, CLOTH, tucked_at=0.3)
+    (top,) = fit_top(replace(TOP, fall=0.0, tucked=0.3), dummy, CLOTH)
     waist = dummy.marks.height(0.3)
     assert waist - 0.05 < top.vertices[:, 2].min() < waist - 0.03
     inside = top.vertices[top.vertices[:, 2] < waist].astype(np.float64)
@@ -244,7 +249,7 @@ def test_random_designs_fit_every_body_in_one_piece(number):
     lower = draw_bottom_design(rng)
     pants = isinstance(lower, PantsDesign)
     lower_garment = (fit_pants if pants else fit_skirt)(lower, dummy, CLOTH, None)
-    (top_garment,) = fit_top(top, dummy, CLOTH, under=lower_garment)
+    (top_garment,) = fit_top(top, dummy, CLOTH)
     (jacket_garment,) = fit_top(jacket, dummy, CLOTH, under=top_garment, layer=2)
     # A top ends at neck, hem and two cuffs; a jacket's front edges join neck and hem; trousers end at waist and ankles.
     for garment, loops in ((top_garment, 4), (jacket_garment, 3), (lower_garment, 3 if pants else 2)):
