@@ -71,7 +71,8 @@ class Profile:
         if over is not None:
             body = np.maximum(body, over.radii + 0.006)
         step = np.broadcast_to(np.asarray(fall, dtype=np.float64) * self.step, len(body))
-        hanging = self.heights < below
+        # Rows are interpolated: the first one that hangs lies a step lower.
+        hanging = self.heights < below - self.step
         radii = [body[0]]
         for row in range(1, len(body)):
             radii.append(np.maximum(body[row], radii[-1] + step[row]) if hanging[row] else body[row])

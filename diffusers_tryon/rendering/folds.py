@@ -62,7 +62,7 @@ def cloth_directions(surface: Surface) -> tuple[np.ndarray, np.ndarray]:
     float32, in metres."""
     first, second, third = (surface.vertices.take(corner, axis=0) for corner in surface.faces.T)
     across, up = second - first, third - first
-    u, v = np.ascontiguousarray(surface.texture_coordinates.transpose(2, 1, 0))
+    u, v = np.ascontiguousarray(surface.texture_coordinates[..., :2].transpose(2, 1, 0))
     u_across, u_up, v_across, v_up = u[1] - u[0], u[2] - u[0], v[1] - v[0], v[2] - v[0]
     area = u_across * v_up - u_up * v_across
     scale = np.where(np.abs(area) > 1e-9, 1 / np.where(area == 0, 1, area), 0)

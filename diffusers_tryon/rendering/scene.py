@@ -230,7 +230,7 @@ def _paint_cloth(scene: _Scene, number: int, seen: _Seen, fragments: np.ndarray)
     edge_distance, pushed = _interpolate(at_vertices, corners, weights).T
     width = _cloth_per_sample(surface, scene.screen[scene.first_vertex[number] :])[face]
     tilt, brightness = fold_cloth(
-        points, pushed, normalize(along_u)[face], normalize(along_v)[face], scene.setting.wrinkles
+        points[:, :2], pushed, normalize(along_u)[face], normalize(along_v)[face], scene.setting.wrinkles
     )
     return surface.cloth.colour_at(points, edge_distance, width) * brightness[:, None], tilt
 
