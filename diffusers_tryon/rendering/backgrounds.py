@@ -154,7 +154,13 @@ class Background:
 
 
 def _studio(rng: np.random.Generator) -> Background:
-    colour = np.full(3, rng.uniform(0.25, 0.97)) if rng.random() < 0.6 else draw_muted_colour(rng)
+    kind = rng.random()
+    if kind < 0.4:
+        colour = np.full(3, rng.uniform(0.85, 1.0))
+    elif kind < 0.7:
+        colour = np.full(3, rng.uniform(0.2, 0.85))
+    else:
+        colour = draw_muted_colour(rng)
     paper = plain(colour)
     return Background(paper, paper, rng.uniform(1.0, 3.0), vignette=rng.uniform(0.0, 0.35), blur=0.02, seamless=True)
 
@@ -169,7 +175,7 @@ def _backdrop(rng: np.random.Generator) -> Background:
 
 
 def _room(rng: np.random.Generator) -> Background:
-    count = int(rng.choice([0, rng.integers(2, 8)]))
+    count = int(rng.choice([0, rng.integers(3, 10)], p=(0.35, 0.65)))
     skirting = Panel((0.0, 0.0), (20.0, rng.uniform(0.06, 0.14)), plain(draw_muted_colour(rng)))
     return Background(
         draw_wall(rng),

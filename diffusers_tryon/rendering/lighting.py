@@ -91,7 +91,7 @@ _LIGHT_MODES = {
 # How much an all orange light adds to red, green and blue.
 _WARM = np.array([0.13, 0.0, -0.2])
 # Light on what faces the camera: the camera's automatic exposure is not perfect.
-_EXPOSURE = (0.86, 1.1)
+_EXPOSURE = (0.9, 1.22)
 # Directions by which a camera measures the light: from the front, from both sides and a little from above.
 _METERED = normalize(np.array([(0.0, -1.0, 0.2), (0.6, -1.0, 0.1), (-0.6, -1.0, 0.1)]))
 

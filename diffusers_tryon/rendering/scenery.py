@@ -81,7 +81,7 @@ def draw_muted_colour(rng: np.random.Generator, value: tuple[float, float] = (0.
     kind = rng.random()
     if kind < 0.4:
         return hsv(rng.uniform(0.05, 0.16), rng.uniform(0.02, 0.3), rng.uniform(*value))
-    saturation = rng.uniform(0.0, 0.25) if kind < 0.8 else rng.uniform(0.25, 0.7)
+    saturation = rng.uniform(0.0, 0.25) if kind < 0.87 else rng.uniform(0.25, 0.65)
     return hsv(rng.random(), saturation, rng.uniform(*value))
 
 
@@ -126,7 +126,7 @@ def _tiles(rng: np.random.Generator) -> Mix:
     size, tones = rng.uniform(0.15, 0.6), _tones(rng)
     joint = 0.03 * size + 0.004
     return lambda u, v: np.maximum(
-        np.maximum(_near(u, size, joint), _near(v, size, joint)), 0.25 * tones(u / size + 0.5, v / size + 0.5)
+        np.maximum(_near(u, size, joint), _near(v, size, joint)), 0.25 * tones(u / size, v / size)
     )
 
 
