@@ -1,0 +1,131 @@
+# Copyright 2026 The diffusers-tryon authors.
+# SPDX-License-Identifier: Apache-2.0
+"""How many pictures the renderer makes per second, by size and number of worker processes.
+
+    python benchmarks/rendering.py
+    python benchmarks/rendering.py --sizes 128 --workers 1 --workers 2 --rows 200 --repeats 5
+
+Rows are rendered as `write_pairs` and the streams do it, one thread per process, without being encoded or written; a
+row is two pictures, the person and the garment. The figures are medians over the repeats, with the least and the most;
+"scaling" is the ratio to one worker at the same size in the same run, the baseline, and "CPU ms" the processor time
+of one picture, which other work on the machine disturbs less. The second table times the rasteriser alone, `render`
+against `render_batch` on each device there is. Close other programs first: two workers need two idle cores.
+"""
+
+import multiprocessing
+import time
+from collections.abc import Callable
+from contextlib import closing
+from functools import partial
+from statistics import median
+from typing import Annotated
+
+import torch
+import typer
+
+from diffusers_tryon.rendering import photography
+from diffusers_tryon.rendering.samples import render_pair
+from diffusers_tryon.rendering.scene import Picture, render, render_batch
+
+
+_PICTURES_PER_ROW = 2
+
+
+def render_row(seed: int, size: int) -> float:
+    """Render a row; returns the processor time in seconds."""
+    began = time.process_time()
+    render_pair(seed, size)
+    return time.process_time() - began
+
+
+def start_worker() -> None:
+    """Use one thread, and read all assets before the clock runs."""
+    torch.set_num_threads(1)
+    render_pair(0, 32)
+
+
+def time_rows(workers: int, sizes: list[int], rows: int, repeats: int) -> dict[int, tuple[list[float], float]]:
+    """For each size the pictures per second of each repeat, and the processor time of a picture in milliseconds."""
+    figures = {}
+    with closing(multiprocessing.get_context("spawn").Pool(workers, initializer=start_worker)) as pool:
+        # The workers take turns, so that each has started when all have answered.
+        pool.map(partial(render_row, size=32), range(8 * workers), chunksize=1)
+        for size in sizes:
+            rates, seconds = [], []
+            for repeat in range(repeats):
+                seeds = range(1 + repeat * rows, 1 + (repeat + 1) * rows)
+                began = time.perf_counter()
+                seconds += list(pool.imap_unordered(partial(render_row, size=size), seeds))
+                rates.append(_PICTURES_PER_ROW * rows / (time.perf_counter() - began))
+            figures[size] = rates, 1000 * sum(seconds) / len(seconds) / _PICTURES_PER_ROW
+    return figures
+
+
+def scenes(count: int, size: int) -> list[tuple]:
+    """Arguments of `render` as rows of the data set give them."""
+    recorded: list[tuple] = []
+
+    def record(*arguments) -> Picture:
+        recorded.append(arguments)
+        return render(*arguments)
+
+    photography.render = record
+    try:
+        for seed in range(count):
+            render_pair(seed, size)
+    finally:
+        photography.render = render
+    return recorded[:count]
+
+
+def pictures_per_second(draw: Callable[[], list[Picture]], repeats: int) -> list[float]:
+    """Each repeat's rate, after a first call that warms up."""
+    rates = []
+    for _ in range(repeats + 1):
+        began = time.perf_counter()
+        count = len(draw())
+        rates.append(count / (time.perf_counter() - began))
+    return rates[1:]
+
+
+def time_batches(size: int, count: int, repeats: int) -> dict[str, list[float]]:
+    """Pictures per second, each repeat, of single pictures and of one batch on each device."""
+    torch.set_num_threads(1)
+    examples = scenes(count, size)
+    surfaces, cameras, settings, _ = zip(*examples)
+    figures = {"single": pictures_per_second(lambda: [render(*example) for example in examples], repeats)}
+    for device in ["cpu"] + ["cuda"] * torch.cuda.is_available():
+        draw = partial(render_batch, surfaces, cameras, settings, size, device)
+        figures[f"batch on {device}"] = pictures_per_second(draw, repeats)
+    return figures
+
+
+def _spread(rates: list[float]) -> str:
+    return f"{median(rates):8.1f}  ({min(rates):.1f} to {max(rates):.1f})"
+
+
+def main(
+    sizes: Annotated[list[int], typer.Option(help="sides in pixels")] = [64, 128, 256, 512],  # noqa: B006
+    workers: Annotated[list[int], typer.Option(help="numbers of processes")] = [1, 2],  # noqa: B006
+    rows: Annotated[int, typer.Option(help="rows per repeat")] = 40,
+    repeats: Annotated[int, typer.Option(help="repeats, of which the median counts")] = 3,
+    batch_size: Annotated[int, typer.Option(help="pictures of a batch")] = 16,
+) -> None:
+    """Print pictures per second."""
+    print("size  workers  pictures/s  (least to most)   scaling  CPU ms")
+    baseline: dict[int, float] = {}
+    for count in workers:
+        for size, (rates, milliseconds) in time_rows(count, sizes, rows, repeats).items():
+            baseline.setdefault(size, median(rates))
+            ratio = median(rates) / baseline[size]
+            print(f"{size:4}  {count:7}  {_spread(rates):28}  {ratio:6.2f}  {milliseconds:6.1f}", flush=True)
+    print("\nsize  drawing         pictures/s  (least to most)   ratio to single")
+    for size in sizes:
+        figures = time_batches(size, batch_size, repeats)
+        for name, rates in figures.items():
+            ratio = median(rates) / median(figures["single"])
+            print(f"{size:4}  {name:14}  {_spread(rates):28}  {ratio:6.2f}", flush=True)
+
+
+if __name__ == "__main__":
+    typer.run(main)
