@@ -29,6 +29,8 @@ PRODUCT_STYLES = ("mannequin", "flat")
 _FLAT_DEPTH = 0.25
 _JACKET_SHARE = 0.22
 _BELT_SHARE = 0.35
+# A lower garment that is tried on is not hidden: tops end above this torso coordinate (0 hips).
+_HEM_ABOVE_LOWER = -0.05
 
 
 @dataclass(frozen=True)
@@ -74,6 +76,8 @@ def draw_outfit(rng: np.random.Generator, category: str) -> Outfit:
     if category == "dress":
         dress = Piece(draw_dress_design(dress_stream), draw_print(dress_stream))
         return Outfit(top, bottom, dress=_draw_belt(dress_stream, dress))
+    if category == "lower":
+        top = replace(top, design=replace(top.design, hem=max(top.design.hem, _HEM_ABOVE_LOWER)))
     jacket = None
     if jacket_stream.random() < _JACKET_SHARE:
         jacket = Piece(draw_jacket_design(jacket_stream), draw_print(jacket_stream))
@@ -132,7 +136,9 @@ def fit_outfit(outfit: Outfit, shape: BodyShape) -> list[Garment]:
     dummy = measure(shape)
     if outfit.dress is not None:
         return _fit_dress(outfit.dress, dummy)
-    return _fit_bottom(outfit.bottom, dummy, outfit.top.design) + _fit_upper(outfit, dummy)
+    garments = _fit_bottom(outfit.bottom, dummy, outfit.top.design) + _fit_upper(outfit, dummy)
+    # A long top may cover short trousers whole.
+    return [garment for garment in garments if len(garment.faces)]
 
 
 def garment_surface(garment: Garment, transforms: np.ndarray) -> Surface:
