@@ -108,8 +108,9 @@ class Background:
 
     def paint(self, camera: Camera, light: Light, shadow: Shadow, size: int) -> np.ndarray:
         """The background alone, as the camera sees it: (size, size, 3) in [0, 1]."""
-        # What is out of focus by more than a pixel needs half the resolution.
-        resolution = size // 2 if self.blur * size > 1.5 else size
+        # What is out of focus by some pixels needs half or a quarter of the resolution.
+        radius = self.blur * size
+        resolution = size if radius < 1 else size // 2 if radius < 3 else size // 4
         middle = (np.arange(resolution, dtype=np.float64) + 0.5) / resolution - 0.5
         across, down = np.meshgrid(middle, middle)
         slope = camera.extent / camera.distance

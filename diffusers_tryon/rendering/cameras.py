@@ -114,14 +114,15 @@ def framed_points(view: View, posed: np.ndarray, keypoints: np.ndarray) -> np.nd
         posed (`np.ndarray`): (V, 3) posed vertices of the body asset.
         keypoints (`np.ndarray`): (17, 3) COCO-17 keypoints in metres.
     """
-    body = posed[load_body_asset().groups["body"][0]]
+    # A part of the vertices tells the outline.
+    body = posed[load_body_asset().groups["body"][0][::6]]
     crown = posed[head_weight() > 0.5].max(axis=0) * (0, 0, 1) + (0, 0, _ABOVE_HEAD)
     shoulders, hips, knees = keypoints[[5, 6]], keypoints[[11, 12]], keypoints[[13, 14]]
     middle = np.concatenate([shoulders, hips]).mean(axis=0) * (1, 1, 0)
     if view.framing == "full":
         return np.concatenate([body, [crown + middle]])
     if view.framing == "hips_to_feet":
-        legs = posed[limb_weight("pelvis", "upperleg", "lowerleg", "foot", "toe") > 0.5]
+        legs = posed[limb_weight("pelvis", "upperleg", "lowerleg", "foot", "toe") > 0.5][::6]
         waist = hips + (shoulders - hips) * (0.55 - 0.3 * view.cut)
         return np.concatenate([legs, waist])
     highest, lowest = (-0.05, -0.25) if view.framing == "upper_body" else (-0.25, -0.55)

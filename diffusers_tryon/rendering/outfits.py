@@ -72,6 +72,9 @@ def draw_outfit(rng: np.random.Generator, category: str) -> Outfit:
     """Draw an outfit whose garment of `category` ("upper", "lower" or "dress") can be tried on."""
     top_stream, bottom_stream, dress_stream, jacket_stream = rng.spawn(4)
     top = Piece(draw_top_design(top_stream), draw_print(top_stream))
+    if category == "lower":
+        # A long top would cover shorts.
+        top = replace(top, design=replace(top.design, hem=max(top.design.hem, 0.0)))
     bottom = _draw_belt(bottom_stream, Piece(draw_bottom_design(bottom_stream), draw_print(bottom_stream)))
     if category == "dress":
         dress = Piece(draw_dress_design(dress_stream), draw_print(dress_stream))

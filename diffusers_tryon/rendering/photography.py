@@ -20,6 +20,7 @@ from .outfits import Outfit, fit_outfit, garment_surface, product_surfaces
 from .people import body_surfaces
 from .pose_sampling import Rotations, sample_pose
 from .scene import Picture, Setting, render
+from .seats import Seat, draw_seat, points_inside, seat_surface, sits
 from .surfaces import Surface
 from .visibility import seen_keypoints
 
@@ -48,6 +49,7 @@ class Shot:
         background: what is behind the person; None for grey, where nobody will see it.
         wrinkles: the folds of the clothes, see `folds.draw_wrinkles`.
         finish: what the camera does to the picture.
+        seat: what the person sits on, if the pose is one of sitting.
     """
 
     rotations: Rotations
@@ -56,6 +58,7 @@ class Shot:
     background: Background | None
     wrinkles: np.ndarray
     finish: Finish
+    seat: Seat
 
 
 @dataclass(frozen=True)
@@ -90,7 +93,9 @@ class DressedPerson:
 
 def dress(identity: Identity, outfit: Outfit) -> DressedPerson:
     """Put an outfit on a person."""
-    return DressedPerson(identity, outfit, tuple(fit_outfit(outfit, identity.shape)))
+    fitted = fit_outfit(outfit, identity.shape)
+    # Shorts under a long top are nothing but their waist, which the hem of the top cuts away.
+    return DressedPerson(identity, outfit, tuple(garment for garment in fitted if len(garment.vertices)))
 
 
 def draw_shot(
@@ -106,7 +111,9 @@ def draw_shot(
         of_garment (`bool`): the garment will be cut out: mostly it alone is framed, as a crop would do, and there is
             no background.
     """
-    pose_stream, view_stream, light_stream, background_stream, wrinkle_stream, finish_stream = rng.spawn(6)
+    pose_stream, view_stream, light_stream, background_stream, wrinkle_stream, finish_stream, seat_stream = rng.spawn(
+        7
+    )
     shares = _FRAMING_SHARES[category]
     framing = str(view_stream.choice(list(shares), p=list(shares.values())))
     if of_garment and view_stream.random() > _UNCROPPED_SHARE:
@@ -120,6 +127,7 @@ def draw_shot(
         background=None if of_garment else draw_background(background_stream),
         wrinkles=draw_wrinkles(wrinkle_stream),
         finish=draw_finish(finish_stream),
+        seat=draw_seat(seat_stream),
     )
 
 
@@ -152,10 +160,15 @@ def photograph(person: DressedPerson, shot: Shot, category: str, size: int) -> P
 
     hidden = np.any([garment.hides_skin for garment in person.garments], axis=0)
     surfaces = body_surfaces(person.identity, posed, transforms, hidden) + garment_surfaces
+    shading = posed[asset.groups["body"][0]]
+    if sits(keypoints):
+        seat = seat_surface(shot.seat, posed)
+        surfaces.append(seat)
+        shading = np.concatenate([shading, points_inside(seat)])
     light = shot.light.turned(camera.axes)
     background = _GREY
     if shot.background is not None:
-        shadow = cast_shadow(posed[asset.groups["body"][0]], light)
+        shadow = cast_shadow(shading, light)
         background = shot.background.paint(camera, light, shadow, size)
     picture = render(surfaces, camera, Setting(light, background, shot.wrinkles), size)
     pose = seen_keypoints(posed, camera, picture.depth, picture.parse)

@@ -40,7 +40,7 @@ _BACK_SHARE = 0.06
 _FLAT_SHARE = 0.15
 # A photograph that shows less of the garment than this share of the picture is taken again.
 _MIN_AREA_ON_PERSON = 0.03
-_MIN_AREA_OF_GARMENT = 0.08
+_MIN_AREA_OF_GARMENT = 0.1
 _MAX_ATTEMPTS = 4
 # One stream of random numbers each.
 _IDENTITY, _OUTFIT, _PERSON_SHOT, _GARMENT_SHOT, _OTHER_IDENTITY, _OTHER_OUTFIT, _PLAN = range(7)
