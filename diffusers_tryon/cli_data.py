@@ -155,6 +155,34 @@ def import_(
         raise typer.Exit(1)
 
 
+@commands.command(no_args_is_help=True)
+def repack(
+    source: Annotated[
+        str,
+        typer.Argument(
+            help="Data set in any layout: its folder, or its id on the Hub (user/name).", show_default=False
+        ),
+    ],
+    out: Annotated[Path, typer.Option(help="Folder to write; it must be new or empty.")],
+    layout: Annotated[str, typer.Option("--format", help="parquet, imagefolder or webdataset.")],
+    rows_per_shard: Annotated[int, typer.Option(help="Rows in a Parquet or tar file.", min=1)] = 1000,
+) -> None:
+    """Copy a data set into another layout; all rows and all splits, image files to the byte.
+
+    **Examples**
+
+    ```
+    diffusers-tryon repack data/viton-hd --out data/viton-hd-tars --format webdataset
+
+    diffusers-tryon repack my-name/my-rows --out data/my-rows --format imagefolder
+    ```
+    """
+    from .data.repack import repack as repack_dataset
+
+    for split, count in repack_dataset(source, out, layout, rows_per_shard).items():
+        typer.echo(f"{out}: {count:,} rows of the split {split}")
+
+
 def _parse_size(size: str | None) -> tuple[int, int] | None:
     """The height and width of a text such as 256x192."""
     if size is None:

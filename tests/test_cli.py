@@ -36,6 +36,7 @@ OPTIONS = {
         "--root", "--out", "--split", "--pairs", "--category", "--recipe", "--size", "--limit", "--rows-per-shard",
         "--workers", "--help",
     ],
+    "repack": ["--out", "--format", "--rows-per-shard", "--help"],
     "render": [
         "--out", "--count", "--size", "--seed", "--workers", "--split", "--unpaired", "--category", "--rows-per-shard",
         "--help",
@@ -425,6 +426,15 @@ def test_render_writes_a_data_set(command, tmp_path):
     status, out, _ = command("render", "--out", "data", "--count", "2", "--size", "32", "--seed", "5")
     assert status == 0 and "0 rows in 0 shards" in out and "1 shard found finished" in out
     assert {path: path.stat().st_mtime_ns for path in Path("data").iterdir()} == before
+
+
+def test_repack_writes_another_layout_of_what_render_wrote(command, tmp_path):
+    command("render", "--out", "data", "--count", "3", "--size", "16")
+    status, out, _ = command("repack", "data", "--out", "tars", "--format", "webdataset", "--rows-per-shard", "2")
+    assert status == 0 and "tars: 3 rows of the split train" in out
+    assert sorted(path.name for path in Path("tars").iterdir()) == ["train-00000.tar", "train-00001.tar"]
+    status, _, err = command("repack", "data", "--out", "data", "--format", "webdataset")
+    assert status == 1 and "`out_dir` must be a new or empty folder" in one_line(err)
 
 
 def test_render_refuses_a_bad_size_and_an_unknown_split(command):

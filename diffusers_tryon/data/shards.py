@@ -22,7 +22,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, BinaryIO, TypeVar
 
 import pyarrow.parquet as parquet
 from datasets import Dataset, Features
@@ -204,7 +204,7 @@ def _rejected_path(shard_path: Path) -> Path:
 
 
 @contextmanager
-def _replacing(path: Path) -> Iterator[Any]:
+def _replacing(path: Path) -> Iterator[BinaryIO]:
     """A file to write that takes its place at the end of the block; until then it is hidden beside it."""
     path.parent.mkdir(exist_ok=True)
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
@@ -279,10 +279,18 @@ def _write_shard(path: Path, ids: list[str], rows: list[dict], rejected: list[di
             file.write("".join(json.dumps(entry) + "\n" for entry in rejected).encode())
     else:
         _rejected_path(path).unlink(missing_ok=True)
-    table = Dataset.from_dict({name: [row[name] for row in rows] for name in features}, features=features).data.table
     about_tasks = json.dumps({"tasks": len(ids), "task_ids": hash_ids(ids)}).encode()
-    table = table.replace_schema_metadata({**table.schema.metadata, _METADATA_KEY: about_tasks})
-    with _replacing(path) as file, parquet.ParquetWriter(file, table.schema) as writer:
+    with _replacing(path) as file:
+        write_parquet(file, rows, features, {_METADATA_KEY: about_tasks})
+
+
+def write_parquet(
+    file: BinaryIO, rows: list[dict[str, Any]], features: Features, metadata: dict[bytes, bytes] | None = None
+) -> None:
+    """Write encoded rows as a Parquet file with the images inside; `metadata` goes beside what `datasets` writes."""
+    table = Dataset.from_dict({name: [row[name] for row in rows] for name in features}, features=features).data.table
+    table = table.replace_schema_metadata(table.schema.metadata | (metadata or {}))
+    with parquet.ParquetWriter(file, table.schema) as writer:
         if rows:  # a row group without rows is what `datasets` does not read
             writer.write_table(table, row_group_size=_ROWS_PER_GROUP)
 
