@@ -4,14 +4,14 @@
 
 from typing import Any
 
-import datasets
 import numpy as np
 import torch
 from diffusers import DDPMScheduler
 from torch.utils.data import Dataset
 
 from diffusers_tryon.data.augmentation import augment_row, draw_augmentation
-from diffusers_tryon.data.rows import decode_row
+from diffusers_tryon.data.loading import load_tryon_dataset, without_decoding
+from diffusers_tryon.data.rows import RowError, decode_row
 from diffusers_tryon.image_processor import TryOnImageProcessor
 from diffusers_tryon.rendering.stream import RenderedRows
 from diffusers_tryon.training.configuration import RENDERED, TrainingConfig
@@ -29,24 +29,17 @@ class TryOnRows(Dataset):
     """Rows of a dataset in the package's schema, decoded: images as uint8 arrays, poses as (18, 3) float32.
 
     Args:
-        source: folder of Parquet shards, or the id of a dataset on the Hub.
+        source: a dataset's folder in one of the layouts of `data.layouts`, or its id on the Hub.
         split: which of its splits.
         with_masks: read also the columns that augmentation needs.
 
     Raises:
-        ValueError: the dataset is empty or lacks a column; on access, the row cannot be read or its pose is not one.
+        ValueError: see `load_tryon_dataset`; on access a `RowError` that names row and column.
     """
 
     def __init__(self, source: str, split: str = "train", with_masks: bool = False):
-        rows = datasets.load_dataset(source, split=split)
+        rows = without_decoding(load_tryon_dataset(source, split))
         columns = IMAGE_COLUMNS + POSE_COLUMNS + (MASK_COLUMNS if with_masks else ())
-        missing = [name for name in columns if name not in rows.column_names]
-        if missing:
-            raise ValueError(
-                f"The dataset {source} lacks the columns {', '.join(missing)}; it has {', '.join(rows.column_names)}."
-            )
-        if len(rows) == 0:
-            raise ValueError(f"The dataset {source} has no rows.")
         if with_masks and all(name in rows.column_names for name in GARMENT_COLUMNS):
             columns += GARMENT_COLUMNS
         self.source = source
@@ -56,10 +49,11 @@ class TryOnRows(Dataset):
         return len(self.rows)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
+        row = self.rows[index]
         try:
-            return decode_row(self.rows[index])
-        except Exception as error:  # a broken image raises whatever its decoder stumbled on
-            raise ValueError(f"Row {index} of the dataset {self.source} cannot be read: {error}") from error
+            return decode_row(row)
+        except RowError as error:
+            raise RowError(f"Row {index} of the dataset {self.source} cannot be read: {error}") from error
 
 
 def open_training_rows(config: TrainingConfig) -> TryOnRows | RenderedRows:

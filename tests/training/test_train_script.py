@@ -130,7 +130,7 @@ def test_missing_columns_are_named_before_the_first_step(tmp_path):
         *("--preset", "tiny-base", "--dataset", str(tmp_path / "data"), "--output_dir", str(tmp_path / "run")),
     )
     assert result.returncode != 0
-    assert "person_image, agnostic_image, garment_image, garment_pose" in result.stderr
+    assert "person_image, agnostic_image, agnostic_mask, garment_image, garment_pose" in result.stderr
 
 
 def broken_pool(tmp_path: Path, change) -> Path:
@@ -150,7 +150,7 @@ def test_a_truncated_image_is_named_with_its_row(tmp_path):
 
     rows = TryOnRows(str(broken_pool(tmp_path, truncate)))
     assert rows[1]["person_image"].shape == (64, 64, 3)
-    with pytest.raises(ValueError, match="Row 2 of the dataset .* cannot be read"):
+    with pytest.raises(ValueError, match="Row 2 of the dataset .* cannot be read: `person_image` is no picture"):
         rows[2]
 
 
