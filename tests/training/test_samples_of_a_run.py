@@ -112,17 +112,14 @@ def test_a_row_is_augmented_anew_whenever_it_comes(pool):
 def test_validation_rows_are_of_the_test_split(pool, tmp_path):
     config = dataclasses.replace(CONFIG, validation_dataset="rendered")
     assert open_validation_rows(config)[1]["id"] == row_id(1, "test", False)
-    rows = datasets.load_dataset(pool, split="train").remove_columns("agnostic_mask")
+    rows = datasets.load_dataset(pool, split="train").remove_columns("garment_parse")
     rows.to_parquet(tmp_path / "test-00000.parquet")
     assert len(open_validation_rows(dataclasses.replace(CONFIG, validation_dataset=str(tmp_path)))) == 12
 
 
-def test_augmentation_needs_the_mask(pool, tmp_path):
-    rows = datasets.load_dataset(pool, split="train").remove_columns(["agnostic_mask", "garment_parse"])
-    rows.to_parquet(tmp_path / "train-00000.parquet")
-    assert "garment_image" in TryOnRows(str(tmp_path))[0]
-    with pytest.raises(ValueError, match="lacks the columns agnostic_mask; it has"):
-        open_training_rows(dataclasses.replace(CONFIG, dataset=str(tmp_path)))
+def test_rows_bring_the_masks_only_to_augmentation(pool):
+    assert "agnostic_mask" not in TryOnRows(str(pool))[0]
+    assert {"agnostic_mask", "garment_parse"} <= set(open_training_rows(dataclasses.replace(CONFIG, dataset=pool))[0])
 
 
 def test_the_example_of_the_readme_runs(capsys):
