@@ -2,12 +2,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Dividing what a label map does not tell apart (arm and hand, leg and foot, head and neck, skin) by keypoints."""
 
-import itertools
 from typing import NamedTuple
 
 import numpy as np
 
-from .poses import KEYPOINT_NAMES
+from .poses import KEYPOINT_NAMES, OCCLUDED_VISIBILITY
 
 
 # Labels that are divided here, and what remains of them.
@@ -46,10 +45,19 @@ _TORSO_RADIUS, _NECK_RADIUS, _SHOULDER_RADIUS, _HEAD_RADIUS = 0.13, 0.07, 0.04, 
 
 
 class _Body(NamedTuple):
-    """Keypoints in pixels by name, those that are there, and how many pixels a metre has (0 if nothing tells)."""
+    """A person's measures.
+
+    Attributes:
+        points: the keypoints that are there, in pixels, by name.
+        hidden: names of those that something hides.
+        metre: how many pixels a metre has; 0 if nothing tells.
+        size: height and width of the picture.
+    """
 
     points: dict[str, np.ndarray]
+    hidden: set[str]
     metre: float
+    size: tuple[int, int]
 
 
 class _Capsule(NamedTuple):
@@ -67,6 +75,7 @@ class _End(NamedTuple):
     Attributes:
         joint: the last joint.
         before: the joints before it; the first of them that is there gives the limb's direction.
+        bone: metres from the first of them to the joint.
         length: metres from the joint to the tips of fingers or toes.
         limb: labels of this limb, its own first.
         limbs: labels that the limb's end may have if the parser took one side for the other.
@@ -75,28 +84,41 @@ class _End(NamedTuple):
 
     joint: str
     before: tuple[str, str]
+    bone: float
     length: float
     limb: tuple[str, ...]
     limbs: tuple[str, ...]
     name: str
 
 
+_LIMBS = (
+    ("right_shoulder", "right_elbow", "right arm"),
+    ("right_elbow", "right_wrist", "right arm"),
+    ("left_shoulder", "left_elbow", "left arm"),
+    ("left_elbow", "left_wrist", "left arm"),
+    ("right_hip", "right_knee", "right leg"),
+    ("right_knee", "right_ankle", "right leg"),
+    ("left_hip", "left_knee", "left leg"),
+    ("left_knee", "left_ankle", "left leg"),
+)
 _ARMS, _LEGS = ("right arm", "left arm"), ("right leg", "left leg", "socks")
 _ENDS = (
-    _End("right_wrist", ("right_elbow", "right_shoulder"), 0.21, ("right arm",), _ARMS, "hands"),
-    _End("left_wrist", ("left_elbow", "left_shoulder"), 0.21, ("left arm",), _ARMS, "hands"),
-    _End("right_ankle", ("right_knee", "right_hip"), 0.26, ("right leg", "socks"), _LEGS, "feet"),
-    _End("left_ankle", ("left_knee", "left_hip"), 0.26, ("left leg", "socks"), _LEGS, "feet"),
+    _End("right_wrist", ("right_elbow", "right_shoulder"), 0.25, 0.21, ("right arm",), _ARMS, "hands"),
+    _End("left_wrist", ("left_elbow", "left_shoulder"), 0.25, 0.21, ("left arm",), _ARMS, "hands"),
+    _End("right_ankle", ("right_knee", "right_hip"), 0.41, 0.26, ("right leg", "socks"), _LEGS, "feet"),
+    _End("left_ankle", ("left_knee", "left_hip"), 0.41, 0.26, ("left leg", "socks"), _LEGS, "feet"),
 )
 # How many square metres beyond the joint must have the limb's own label for that label to be believed; a hand seen from
 # its narrow side has more.
 _BELIEVED_AREA = 0.003
+# The share of its length below which a bone counts as pointing at the camera.
+_SHORT = 0.5
 
 
 def divide_by_keypoints(labels: np.ndarray, ids: dict[str, int], pose: np.ndarray) -> np.ndarray:
     """Divide the labels of `DIVIDED_LABELS`.
 
-    - "skin" belongs to the part of the body it is nearest to: arms, legs, face or torso.
+    - "skin" belongs to the part of the body it is nearest to: an arm, a leg, head and neck, or torso.
     - "head and neck" below the chin becomes "torso", the rest "face".
     - "right arm" and "left arm" beyond the wrist, seen from the elbow, and not farther than a hand is long, become
       "hands", the rest "arms". A hand that lies on the other arm takes its own arm's pixels only.
@@ -128,7 +150,8 @@ def _measure_body(pose: np.ndarray, height: int, width: int) -> _Body:
     pixels = pose[:, :2].astype(np.float64) * (width, height)
     points = {name: pixels[number] for number, name in enumerate(KEYPOINT_NAMES) if pose[number, 2] > 0}
     metres = [np.linalg.norm(points[a] - points[b]) / length for a, b, length in _BONES if {a, b} <= points.keys()]
-    return _Body(points, max(metres, default=0.0))
+    hidden = {name for number, name in enumerate(KEYPOINT_NAMES) if pose[number, 2] == OCCLUDED_VISIBILITY}
+    return _Body(points, hidden, max(metres, default=0.0), (height, width))
 
 
 def _pixels_of(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -137,17 +160,39 @@ def _pixels_of(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return rows, columns, np.stack([columns, rows], axis=-1) + 0.5
 
 
+def _direction(body: _Body, end: _End) -> np.ndarray | None:
+    """From the joint before it to the limb's last joint, in pixels; None if it is not known."""
+    if end.joint not in body.points:
+        return None
+    joint = body.points[end.joint]
+    for name in end.before:
+        if name in body.points:
+            return joint - body.points[name]
+    # The limb comes from outside the picture, over the nearest edge.
+    height, width = body.size
+    x, y = joint
+    nearest = np.array(min([(x, 0), (x - width, 0), (0, y), (0, y - height)], key=np.linalg.norm))
+    return nearest if np.linalg.norm(nearest) <= end.bone * body.metre else None
+
+
 def _mark_end(labels: np.ndarray, ids: dict[str, int], body: _Body, end: _End) -> None:
     """Mark in place what lies beyond a limb's last joint."""
-    before = [body.points[name] for name in end.before if name in body.points]
-    if end.joint not in body.points or not before:
+    direction = _direction(body, end)
+    if direction is None:
         return
-    joint, reach = body.points[end.joint], body.metre * end.length
+    joint, length = body.points[end.joint], float(np.linalg.norm(direction))
     rows, columns, places = _pixels_of(np.isin(labels, [ids[name] for name in end.limbs]))
-    beyond = ((places - joint) @ (joint - before[0]) > 0) & (np.linalg.norm(places - joint, axis=-1) <= reach)
+    along = (places - joint) @ direction / max(length, 1e-9)
+    # A limb that points at the camera is short in the picture, and its end lies all around the joint.
+    slack = max(0.0, _SHORT * end.bone * body.metre - length) if end.before[0] in body.points else 0.0
+    beyond = (along > -slack) & (np.linalg.norm(places - joint, axis=-1) <= end.length * body.metre)
+    if slack > 0 and body.points.keys() >= set(end.before):
+        upper_limb = _Capsule(end.limb[0], *(body.points[name] for name in end.before), _ARM_RADIUS)
+        beyond &= _distance(places, upper_limb) > upper_limb.radius * body.metre
     rows, columns = rows[beyond], columns[beyond]
     own = np.isin(labels[rows, columns], [ids[name] for name in end.limb])
-    if own.sum() >= _BELIEVED_AREA * body.metre**2:
+    # What hides a joint is likely to be the other limb.
+    if end.joint in body.hidden or own.sum() >= _BELIEVED_AREA * body.metre**2:
         rows, columns = rows[own], columns[own]
     labels[rows, columns] = ids[end.name]
 
@@ -202,25 +247,25 @@ def _capsules(body: _Body) -> list[_Capsule]:
     points = body.points
     arms, legs = [], []
     for side in ("right", "left"):
-        arm = [points.get(f"{side}_{name}") for name in ("shoulder", "elbow", "wrist")]
-        leg = [points.get(f"{side}_{name}") for name in ("hip", "knee", "ankle")]
-        if leg[0] is not None and leg[1] is None:
+        if f"{side}_hip" in points and f"{side}_knee" not in points:
             # Photographs often end above the knees.
-            leg[1] = leg[0] + (0, _THIGH_LENGTH * body.metre)
-        for capsules, joints, limb, radius in ((arms, arm, "arm", _ARM_RADIUS), (legs, leg, "leg", _LEG_RADIUS)):
-            for start, stop in itertools.pairwise(joints):
-                if start is not None and stop is not None:
-                    capsules.append(_Capsule(f"{side} {limb}", start, stop, radius))
+            hip = points[f"{side}_hip"]
+            legs.append(_Capsule(f"{side} leg", hip, hip + (0, _THIGH_LENGTH * body.metre), _LEG_RADIUS))
+    for start, stop, limb in _LIMBS:
+        if {start, stop} <= points.keys() and not {start, stop} <= body.hidden:
+            if limb in _ARMS:
+                arms.append(_Capsule(limb, points[start], points[stop], _ARM_RADIUS))
+            else:
+                legs.append(_Capsule(limb, points[start], points[stop], _LEG_RADIUS))
     for end in _ENDS:
-        before = [points[name] for name in end.before if name in points]
-        if end.joint in points and before:
-            joint = points[end.joint]
-            direction = (joint - before[0]) / max(np.linalg.norm(joint - before[0]), 1e-9)
-            middle = joint + direction * 0.5 * end.length * body.metre
+        direction = _direction(body, end)
+        if direction is not None:
+            joint = body.points[end.joint]
+            middle = joint + direction / max(np.linalg.norm(direction), 1e-9) * end.length / 2 * body.metre
             (arms if end.limbs == _ARMS else legs).append(_Capsule(end.limb[0], joint, middle, _END_RADIUS))
     capsules = arms + legs
     if "nose" in points:
-        capsules.append(_Capsule("face", points["nose"], points["nose"], _HEAD_RADIUS))
+        capsules.append(_Capsule("head and neck", points["nose"], points["nose"], _HEAD_RADIUS))
     chin = _chin(body)
     if chin is not None:
         neck = points["neck"]

