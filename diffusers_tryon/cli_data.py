@@ -11,7 +11,7 @@ import typer
 
 
 # The keys of `data.importers.IMPORTERS`, written out because help must not import them; a test compares.
-_IMPORTERS = "viton-hd, dress-code"
+_IMPORTERS = "viton-hd, dress-code, deepfashion, deepfashion-multimodal, manifest"
 # Of the reasons why rows were rejected, how many are shown; the lists have them all.
 _MOST_REASONS = 12
 
@@ -83,12 +83,28 @@ def import_(
         str | None,
         typer.Option(
             help="Of viton-hd and dress-code: paired (everybody with their own garment), or of the test also unpaired "
-            "(somebody else's, photographed alone) and model-to-model (somebody else's, worn).",
-            show_default="paired",
+            "(somebody else's, photographed alone) and model-to-model (somebody else's, worn). Of deepfashion: views (all "
+            "of an article) or listed (those of fasion-resize-pairs-*.csv).",
+            show_default="paired, or views",
         ),
     ] = None,
     category: Annotated[
         str | None, typer.Option(help="Of dress-code: upper, lower or dress.", show_default="all three")
+    ] = None,
+    parse_dir: Annotated[
+        Path | None,
+        typer.Option(help="Of deepfashion: folder of label maps (PNG) that a parser made.", show_default=False),
+    ] = None,
+    label_map: Annotated[
+        str | None,
+        typer.Option(
+            help="Of deepfashion: what their values mean: cihp, lip, atr, fashn or deepfashion-multimodal.",
+            show_default=False,
+        ),
+    ] = None,
+    manifest: Annotated[
+        Path | None,
+        typer.Option(help="Of manifest: the CSV or JSONL file.", show_default="SPLIT.csv or SPLIT.jsonl in --root"),
     ] = None,
     recipe: Annotated[
         str, typer.Option(help="How the agnostic image is made: paper, or viton-hd for networks trained on that.")
@@ -121,6 +137,11 @@ def import_(
 
     diffusers-tryon import dress-code --root DressCode --category dress \\
         --split test --pairs unpaired --out data/dress-code-unpaired
+
+    diffusers-tryon import deepfashion --root In-shop --parse-dir parses \\
+        --label-map fashn --out data/deepfashion --size 256x256
+
+    diffusers-tryon import manifest --root photos --manifest mine.csv --out data/mine
     ```
     """
     from .data.importers import IMPORTERS
@@ -128,7 +149,13 @@ def import_(
     from .data.shards import REJECTED_FOLDER, process_position
 
     index, count = process_position()
-    options = {"pairs": pairs, "category": category}
+    options = {
+        "pairs": pairs,
+        "category": category,
+        "parse_dir": parse_dir,
+        "label_map": label_map,
+        "manifest": manifest,
+    }
     if source in IMPORTERS and index == 0:
         typer.echo(f"{IMPORTERS[source].title}: {IMPORTERS[source].licence} ({IMPORTERS[source].home_page})")
     report = import_source(

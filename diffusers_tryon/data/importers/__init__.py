@@ -5,7 +5,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from . import dress_code, viton_hd
+from . import deepfashion, deepfashion_multimodal, dress_code, manifest, viton_hd
 from .base import TryOnPair, UnusableEntry
 
 
@@ -40,5 +40,23 @@ IMPORTERS: dict[str, Importer] = {
         "https://github.com/aimagelab/dress-code",
         "its own licence: non-commercial academic use, on request",
         dress_code.list_pairs,
+    ),
+    deepfashion.SOURCE: Importer(
+        "DeepFashion In-shop Clothes Retrieval",
+        "https://mmlab.ie.cuhk.edu.hk/projects/DeepFashion/InShopRetrieval.html",
+        "its own licence: non-commercial research, on request",
+        deepfashion.list_pairs,
+    ),
+    deepfashion_multimodal.SOURCE: Importer(
+        "DeepFashion-MultiModal",
+        "https://github.com/yumingj/DeepFashion-MultiModal",
+        "its own licence: non-commercial research",
+        deepfashion_multimodal.list_pairs,
+    ),
+    manifest.SOURCE: Importer(
+        "A manifest of one's own photographs",
+        "its columns: data/importers/manifest.py",
+        "that of the photographs",
+        manifest.list_pairs,
     ),
 }
