@@ -34,8 +34,9 @@ def torso_v(height: np.ndarray, marks: Landmarks) -> np.ndarray:
 
 def _on_one_side(angles: np.ndarray) -> np.ndarray:
     """Angles (F, 3) of the corners of faces; where a face straddles the half turn, the negative ones go one turn on."""
-    straddles = angles.max(axis=1, keepdims=True) - angles.min(axis=1, keepdims=True) > np.pi
-    return np.where(straddles & (angles < 0), angles + 2 * np.pi, angles)
+    first, second, third = angles.T
+    widest = np.maximum(np.maximum(first, second), third) - np.minimum(np.minimum(first, second), third)
+    return np.where((widest > np.pi)[:, None] & (angles < 0), angles + 2 * np.pi, angles)
 
 
 def from_arm_axis(points: np.ndarray, marks: Landmarks) -> tuple[np.ndarray, np.ndarray]:
@@ -92,9 +93,9 @@ def cloth_coordinates(
     side = np.where(points[:, 0] < 0, -1.0, 1.0)
     # Seen from above, angles grow from the front to the left; on the right the limb's outside mirrors that.
     corner_angle = _on_one_side(angle[faces])
-    corner_side = np.where(side[faces].sum(axis=1, keepdims=True) < 0, -1.0, 1.0)
+    first, second, third = faces.T
+    corner_side = np.where(side[first] + side[second] + side[third] < 0, -1.0, 1.0)[:, None]
     around_limb = corner_side * (_SIDE + radius * _on_one_side(limb_angle[faces]))
-    # The back of the right half lies before the seam at the back, unless the face straddles it.
     limb_share_at = limb_share[faces]
     u = (1 - limb_share_at) * torso_u(corner_angle) + limb_share_at * around_limb
     v = v + limb_share * (limb_v - v)

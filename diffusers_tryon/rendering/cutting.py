@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from .mesh import extract_submesh
 
+Interpolate = Callable[[np.ndarray], np.ndarray]
 
 # Steps of the search for the line on each edge that it crosses.
 _SEARCH_STEPS = 4
@@ -36,7 +36,7 @@ def cut_mesh(
     faces: np.ndarray,
     level: np.ndarray,
     attributes: list[np.ndarray],
-    level_at: Callable[..., np.ndarray] | None = None,
+    level_at: Callable[[Interpolate], np.ndarray] | None = None,
 ) -> tuple[np.ndarray, list[np.ndarray]]:
     """Keep the part of a mesh where the level is at most 0, cutting triangles that cross the line.
 
@@ -44,14 +44,15 @@ def cut_mesh(
         faces (`np.ndarray`): (F, 3) int.
         level (`np.ndarray`): (V,) float, one value per vertex.
         attributes (`list[np.ndarray]`): arrays (V, ...), interpolated on the line.
-        level_at (`Callable`, *optional*): the level (N,) at attributes (N, ...), given in the same order. With it the
-            new vertices lie on the line itself and not on its chords, so a coarse mesh gets a smooth edge.
+        level_at (`Callable`, *optional*): the level (N,) at N places. It is given a function that interpolates values
+            (V, ...) of the vertices at these places. With it the new vertices lie on the line itself and not on its
+            chords, so a coarse mesh gets a smooth edge.
 
     Returns:
         `tuple`: the new faces and the new attributes. Triangles that share an edge share its new vertex.
     """
     inside = level <= 0
-    inside_corners = inside[faces].sum(axis=1)
+    inside_corners = inside[faces[:, 0]].astype(np.int8) + inside[faces[:, 1]] + inside[faces[:, 2]]
     kept = [faces[inside_corners == 3]]
 
     edges, builders = [], []
@@ -63,7 +64,7 @@ def cut_mesh(
         edges += [turned[:, [0, 1]], turned[:, [0, 2]]]
         builders.append(turned)
     ends = np.concatenate(edges)
-    keys, edge_number = np.unique(ends.min(axis=1) * len(level) + ends.max(axis=1), return_inverse=True)
+    keys, edge_number = np.unique(np.minimum(*ends.T) * len(level) + np.maximum(*ends.T), return_inverse=True)
     first, second = keys // len(level), keys % len(level)
     edge_number = edge_number + len(level)
 
@@ -74,16 +75,19 @@ def cut_mesh(
     kept.append(np.stack([first_two, builders[1][:, 2], second_two], axis=1))
 
     def between(values: np.ndarray, fraction: np.ndarray) -> np.ndarray:
-        fraction = fraction.reshape(-1, *(1,) * (values.ndim - 1))
-        return values[first] * (1 - fraction) + values[second] * fraction
+        fraction = fraction.astype(values.dtype).reshape(-1, *(1,) * (values.ndim - 1))
+        start = values[first]
+        return start + (values[second] - start) * fraction
 
     fraction = level[first] / (level[first] - level[second])
     if level_at is not None and len(first):
         fraction = _find_zero(
-            lambda middle: level_at(*(between(values, middle) for values in attributes)), level[first], level[second]
+            lambda middle: level_at(lambda values: between(values, middle)), level[first], level[second]
         )
-    used, new_faces = extract_submesh(np.concatenate(kept))
-    cut_attributes = [
-        np.concatenate([values, between(values, fraction)])[used].astype(values.dtype) for values in attributes
-    ]
-    return new_faces, cut_attributes
+    kept = np.concatenate(kept)
+    is_used = np.zeros(len(level) + len(first), dtype=bool)
+    is_used[kept.reshape(-1)] = True
+    new_number = np.cumsum(is_used) - 1
+    # Every new vertex is used.
+    old = np.nonzero(is_used[: len(level)])[0]
+    return new_number[kept], [np.concatenate([values[old], between(values, fraction)]) for values in attributes]

@@ -42,7 +42,8 @@ _OVERLAP = 0.012
 _LAYER_PRIORITY = 0.006
 _COLLAR_LIFT = 0.006
 _HOOD_LIFT = 0.024
-_HOOD_SIZE = 0.08
+# A collar larger than this (metres) is a hood.
+HOOD_SIZE = 0.08
 # A hem (torso coordinate) that no body reaches.
 _ENDLESS = -9.0
 
@@ -157,12 +158,12 @@ def _cut_from_shell(
     """Cut the dummy, moved to `points` (V, 3), where `level_at(points, arm)` is positive, and texture what is left.
     The zero line of `seam_at` is where it has a seam, by default where it is cut."""
     shell = load_shell()
-    share = shell.arm if limb == "arm" else shell.leg
+    moved, share = points, shell.arm if limb == "arm" else shell.leg
     faces, (points, arm, share, weights) = cut_mesh(
         shell.faces,
         level_at(points, shell.arm),
         [points, shell.arm, share, shell.skin_weights],
-        lambda points, arm, *_: level_at(points, arm),
+        lambda between: level_at(between(moved), between(shell.arm)),
     )
     return Garment(
         label=PARSE_IDS[label],
@@ -257,7 +258,7 @@ def _fit_tail(label: str, design: TopDesign, dummy: Dummy, cloth: Print, profile
 def _fit_collar(design: TopDesign, dummy: Dummy, top: Garment) -> Garment:
     """The collar or hood of a top that lies around its neckline."""
     shell = load_shell()
-    lift = _HOOD_LIFT if design.collar > _HOOD_SIZE else _COLLAR_LIFT
+    lift = _HOOD_LIFT if design.collar > HOOD_SIZE else _COLLAR_LIFT
     points = shell.smooth(dummy.points + (design.ease + lift) * dummy.normals, 3)
 
     def level_at(points: np.ndarray, arm: np.ndarray) -> np.ndarray:
@@ -374,7 +375,9 @@ def _tube(
 
 
 def _rows(top: float, bottom: float) -> np.ndarray:
-    """Heights of the rows of a tube, from above."""
+    """Heights of the rows of a tube, from above; a single one if nothing lies between."""
+    if top <= bottom:
+        return np.array([bottom])
     return np.linspace(top, bottom, int(np.ceil((top - bottom) / _ROW_HEIGHT)) + 2)
 
 
@@ -422,7 +425,7 @@ def _hidden_in_tube(top: float, hem: float, dummy: Dummy) -> np.ndarray:
 
 def fit_skirt(design: SkirtDesign, dummy: Dummy, cloth: Print, top_hem: float | None) -> Garment:
     """Fit a skirt; under a top whose hem is at the torso coordinate `top_hem`, if any, it ends and does not flare.
-    It flares from the hips, so that few hems change it."""
+    It flares from the hips, so that few hems change it. Nothing is left of one that is shorter than the top."""
     waist = dummy.marks.height(design.waist)
     start, flared_below = waist, min(waist, dummy.marks.height(_FLARED_BELOW))
     if top_hem is not None:

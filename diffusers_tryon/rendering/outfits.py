@@ -18,19 +18,30 @@ from .designs import (
     draw_top_design,
 )
 from .drape import Dummy, measure
-from .garments import Garment, fit_belt, fit_dress, fit_pants, fit_skirt, fit_top
+from .emblems import (
+    Colour,
+    PanelDrawing,
+    draw_chest_pocket,
+    draw_jacket_front,
+    draw_kangaroo_pocket,
+    draw_placket,
+    draw_trouser_front,
+)
+from .garments import HOOD_SIZE, Garment, fit_belt, fit_dress, fit_pants, fit_skirt, fit_top
 from .mesh import vertex_normals
-from .prints import Print, draw_print
+from .prints import DrawDetails, Print, draw_leather, draw_print
 from .surfaces import Surface
 
 
 PRODUCT_STYLES = ("mannequin", "flat")
 # Laid flat, a garment keeps this share of its depth.
 _FLAT_DEPTH = 0.25
+# Metres of cloth from hips to neck, in cloth coordinates.
+_CLOTH_PER_TORSO = 0.6
 _JACKET_SHARE = 0.22
 _BELT_SHARE = 0.35
 # A lower garment that is tried on is not hidden: tops end above this torso coordinate (0 hips).
-_HEM_ABOVE_LOWER = -0.05
+_HEM_ABOVE_LOWER = 0.0
 
 
 @dataclass(frozen=True)
@@ -71,25 +82,64 @@ def _under_jacket(design: TopDesign) -> TopDesign:
 def draw_outfit(rng: np.random.Generator, category: str) -> Outfit:
     """Draw an outfit whose garment of `category` ("upper", "lower" or "dress") can be tried on."""
     top_stream, bottom_stream, dress_stream, jacket_stream = rng.spawn(4)
-    top = Piece(draw_top_design(top_stream), draw_print(top_stream))
-    if category == "lower":
-        # A long top would cover shorts.
-        top = replace(top, design=replace(top.design, hem=max(top.design.hem, 0.0)))
-    bottom = _draw_belt(bottom_stream, Piece(draw_bottom_design(bottom_stream), draw_print(bottom_stream)))
-    if category == "dress":
-        dress = Piece(draw_dress_design(dress_stream), draw_print(dress_stream))
-        return Outfit(top, bottom, dress=_draw_belt(dress_stream, dress))
+    jacket = _draw_jacket(jacket_stream) if category != "dress" and jacket_stream.random() < _JACKET_SHARE else None
+    top = _draw_top(top_stream)
     if category == "lower":
         top = replace(top, design=replace(top.design, hem=max(top.design.hem, _HEM_ABOVE_LOWER)))
-    jacket = None
-    if jacket_stream.random() < _JACKET_SHARE:
-        jacket = Piece(draw_jacket_design(jacket_stream), draw_print(jacket_stream))
+    if jacket is not None:
         top = replace(top, design=_under_jacket(top.design))
-    return Outfit(top, bottom, jacket)
+    bottom = _draw_bottom(bottom_stream)
+    return Outfit(top, bottom, jacket, _draw_dress(dress_stream) if category == "dress" else None)
+
+
+def _draw_top(rng: np.random.Generator) -> Piece:
+    design = draw_top_design(rng)
+    return Piece(design, draw_print(rng, "top", _top_details(design, bool(rng.random() < 0.4))))
+
+
+def _draw_jacket(rng: np.random.Generator) -> Piece:
+    design = draw_jacket_design(rng)
+
+    def draw_details(panel: PanelDrawing, line: Colour, accent: Colour) -> None:
+        draw_jacket_front(panel, line, accent, design.opening)
+
+    return Piece(design, draw_print(rng, "jacket", draw_details))
+
+
+def _draw_bottom(rng: np.random.Generator) -> Piece:
+    design = draw_bottom_design(rng)
+
+    def draw_details(panel: PanelDrawing, line: Colour, accent: Colour) -> None:
+        draw_trouser_front(panel, line, _CLOTH_PER_TORSO * design.waist)
+
+    cloth = draw_print(rng, "bottom", draw_details if isinstance(design, PantsDesign) else None)
+    return _draw_belt(rng, Piece(design, cloth))
+
+
+def _draw_dress(rng: np.random.Generator) -> Piece:
+    design = draw_dress_design(rng)
+    return _draw_belt(rng, Piece(design, draw_print(rng, "top", _top_details(design.upper, pocket=False))))
 
 
 def _draw_belt(rng: np.random.Generator, piece: Piece) -> Piece:
-    return replace(piece, belt=draw_print(rng)) if rng.random() < _BELT_SHARE else piece
+    return replace(piece, belt=draw_leather(rng)) if rng.random() < _BELT_SHARE else piece
+
+
+def _top_details(design: TopDesign, pocket: bool) -> DrawDetails | None:
+    """What belongs to the cut of a top and is drawn: the buttoned front of a shirt, the pocket of a hooded pullover."""
+    if not design.collar:
+        return None
+
+    def draw_details(panel: PanelDrawing, line: Colour, accent: Colour) -> None:
+        if design.collar > HOOD_SIZE:
+            draw_kangaroo_pocket(panel, line, accent)
+            return
+        neck = _CLOTH_PER_TORSO - design.neckline.depth
+        draw_placket(panel, line, accent, neck, _CLOTH_PER_TORSO * max(design.hem, 0.0))
+        if pocket:
+            draw_chest_pocket(panel, line)
+
+    return draw_details
 
 
 def exchange_garment(outfit: Outfit, other: Outfit, category: str) -> Outfit:
@@ -156,6 +206,7 @@ def garment_surface(garment: Garment, transforms: np.ndarray) -> Surface:
         texture_coordinates=garment.texture_coordinates,
         edge_distance=garment.edge_distance,
         priority=garment.priority,
+        gloss=garment.cloth.gloss,
     )
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .prints import smooth_noise
+from .pictures import smooth_noise
 
 
 Mix = Callable[[np.ndarray, np.ndarray], np.ndarray]

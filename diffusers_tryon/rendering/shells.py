@@ -81,7 +81,8 @@ class Shell:
 
     def under(self, on_dummy: np.ndarray) -> np.ndarray:
         """Carry values (V,) of the dummy to the skin under it: (S,)."""
-        return (on_dummy[self.skin_sources] * self.skin_shares).sum(axis=1)
+        (first, second, third), shares = self.skin_sources.T, self.skin_shares.T
+        return on_dummy[first] * shares[0] + on_dummy[second] * shares[1] + on_dummy[third] * shares[2]
 
 
 def _sparse(rows: np.ndarray, columns: np.ndarray, values: np.ndarray, shape: tuple[int, int]) -> torch.Tensor:

@@ -60,7 +60,7 @@ def test_new_vertices_lie_on_a_curved_line_when_the_level_is_known():
     def circle(points: np.ndarray) -> np.ndarray:
         return np.linalg.norm(points - (0.5, 0.5, 0), axis=1) - 0.4
 
-    _, (exact,) = cut_mesh(faces, circle(vertices), [vertices], circle)
+    _, (exact,) = cut_mesh(faces, circle(vertices), [vertices], lambda between: circle(between(vertices)))
     _, (chords,) = cut_mesh(faces, circle(vertices), [vertices])
     # What is not a vertex of the grid is new.
     new = [points[np.abs(points * 3 - np.round(points * 3)).max(axis=1) > 1e-6] for points in (exact, chords)]
