@@ -60,10 +60,6 @@ class Picture:
         votes = np.stack([(self.label_samples == sample).sum(axis=0) for sample in self.label_samples])
         return np.take_along_axis(self.label_samples, votes.argmax(axis=0)[None], axis=0)[0]
 
-    def touches(self, label: int) -> np.ndarray:
-        """Where (S, S) a label has any share in the pixel's colour."""
-        return (self.label_samples == label).any(axis=0)
-
 
 @dataclass(frozen=True)
 class _Scene:

@@ -124,7 +124,7 @@ def _tones(rng: np.random.Generator) -> Callable[[np.ndarray, np.ndarray], np.nd
 
 def _tiles(rng: np.random.Generator) -> Mix:
     size, tones = rng.uniform(0.15, 0.6), _tones(rng)
-    joint = 0.03 * size + 0.004
+    joint = 0.05 * size + 0.012
     return lambda u, v: np.maximum(
         np.maximum(_near(u, size, joint), _near(v, size, joint)), 0.25 * tones(u / size, v / size)
     )
@@ -137,7 +137,7 @@ def _bricks(rng: np.random.Generator) -> Mix:
     def mix(u: np.ndarray, v: np.ndarray) -> np.ndarray:
         row = np.floor(v / height)
         shifted = u + 0.5 * width * (row % 2)
-        joints = np.maximum(_near(shifted, width, 0.012), _near(v, height, 0.012))
+        joints = np.maximum(_near(shifted, width, 0.022), _near(v, height, 0.02))
         return np.maximum(joints, 0.5 * tones(shifted / width, row))
 
     return mix
@@ -149,7 +149,7 @@ def _planks(rng: np.random.Generator) -> Mix:
     def mix(u: np.ndarray, v: np.ndarray) -> np.ndarray:
         row = np.floor(u / width)
         along = v / length + offsets[row.astype(int) % 16]
-        joints = np.maximum(_near(u, width, 0.006), _near(along * length, length, 0.008))
+        joints = np.maximum(_near(u, width, 0.014), _near(along * length, length, 0.014))
         return np.maximum(0.8 * joints, 0.6 * tones(row, along))
 
     return mix

@@ -26,6 +26,7 @@ _LIMBS = {
     "knee": ("upperleg01.", "upperleg02.", "lowerleg01.", "lowerleg02."),
     "ankle": ("lowerleg01.", "lowerleg02.", "foot.", "toe"),
 }
+_LEG_POINTS = ("hip", "knee", "ankle")
 _FACE_POINTS = ("nose", "right_eye", "left_eye", "right_ear", "left_ear")
 # Vertices of the limb within these metres of the line of sight tell where the limb's surface is.
 _LINE_RADIUS = 0.025
@@ -33,8 +34,10 @@ _LINE_RADIUS = 0.025
 _SKIN_TOLERANCE = 0.03
 # ...clothes on it, which stand off the body...
 _CLOTH_TOLERANCE = 0.07
-# ...or the cloth of a skirt between the legs.
-_SKIRT_TOLERANCE = 0.2
+# ...at the hips, where a loose top hangs from the chest...
+_HEM_TOLERANCE = 0.13
+# ...or the cloth of a wide skirt around the legs.
+_SKIRT_TOLERANCE = 0.35
 _CLOTHES = ("top", "dress", "skirt", "pants", "belt", "scarf")
 _SKIRTS = ("dress", "skirt")
 _FACE_TOLERANCE = 0.03
@@ -96,12 +99,15 @@ def limb_depths(posed: np.ndarray, camera: Camera) -> tuple[np.ndarray, np.ndarr
 
 def _tolerances(labels: np.ndarray) -> np.ndarray:
     """Metres (18,) by which something may lie in front of a keypoint's limb without hiding it, by the labels (18,)."""
-    tolerances = np.where(label_mask(labels, _CLOTHES), _CLOTH_TOLERANCE, _SKIN_TOLERANCE)
+    clothes, skirts = label_mask(labels, _CLOTHES), label_mask(labels, _SKIRTS)
+    tolerances = np.where(clothes, _CLOTH_TOLERANCE, _SKIN_TOLERANCE)
     for number, name in enumerate(KEYPOINT_NAMES):
         if name in _FACE_POINTS:
             tolerances[number] = _FACE_TOLERANCE
-        elif name.endswith(("hip", "knee", "ankle")) and label_mask(labels[number], _SKIRTS):
+        elif name.endswith(_LEG_POINTS) and skirts[number]:
             tolerances[number] = _SKIRT_TOLERANCE
+        elif name.endswith("hip") and clothes[number]:
+            tolerances[number] = _HEM_TOLERANCE
     return tolerances
 
 
