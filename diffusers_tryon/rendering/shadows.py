@@ -9,7 +9,8 @@ import numpy as np
 from .mesh import normalize
 
 
-SHADOW_MAP_SIZE = 192
+# Texels of a shadow map: as many as the picture has pixels, within limits.
+_SMALLEST_MAP, _LARGEST_MAP = 96, 256
 # Around the receiving points the map keeps this many texels, over which a shadow's edge is blurred.
 _BORDER = 3
 # A point is moved along its normal, and towards the light, by this many texels before it is looked up: a coarse map
@@ -34,11 +35,13 @@ class LightView:
         axes: (3, 3) float32 rows: along the map's columns, along its rows, and away from the light.
         origin: (3,) float32 what is subtracted after turning into these axes.
         texel: metres that a texel of the map spans.
+        size: texels of the map in either direction.
     """
 
     axes: np.ndarray
     origin: np.ndarray
     texel: float
+    size: int
 
     def project(self, points: np.ndarray) -> np.ndarray:
         """Points (N, 3) to (N, 3) float32: column and row in texels, depth in metres (positive for the casters)."""
@@ -47,13 +50,19 @@ class LightView:
         return turned
 
 
-def light_view(direction: np.ndarray, receivers: np.ndarray, casters: np.ndarray) -> LightView:
+def shadow_map_size(size: int) -> int:
+    """Texels in either direction of the shadow map of a picture of `size` pixels."""
+    return min(max(size, _SMALLEST_MAP), _LARGEST_MAP)
+
+
+def light_view(direction: np.ndarray, receivers: np.ndarray, casters: np.ndarray, size: int) -> LightView:
     """Aim a shadow map at the points that receive shadows.
 
     Args:
         direction (`np.ndarray`): (3,) unit vector towards the light.
         receivers (`np.ndarray`): (N, 3) points that are looked up.
         casters (`np.ndarray`): (V, 3) vertices of what throws shadows.
+        size (`int`): texels of the map in either direction.
     """
     # Mirrored: a rasteriser that drops the faces of closed surfaces which are turned away then keeps the far side as
     # the light sees it. What is lit so never lies just behind itself in the map.
@@ -61,9 +70,9 @@ def light_view(direction: np.ndarray, receivers: np.ndarray, casters: np.ndarray
     axes = np.stack([right, np.cross(direction, right), -direction]).astype(np.float32)
     turned = axes[:2] @ receivers.T
     low, high = turned.min(axis=1), turned.max(axis=1)
-    texel = float((high - low).max()) / (SHADOW_MAP_SIZE - 2 * _BORDER)
+    texel = float((high - low).max()) / (size - 2 * _BORDER)
     nearest = (casters @ axes[2]).min() - 1
-    return LightView(axes, np.array([*(low - _BORDER * texel), nearest], np.float32), texel)
+    return LightView(axes, np.array([*(low - _BORDER * texel), nearest], np.float32), texel, size)
 
 
 def blocked_share(view: LightView, depth: np.ndarray, points: np.ndarray, normals: np.ndarray) -> np.ndarray:
@@ -71,7 +80,7 @@ def blocked_share(view: LightView, depth: np.ndarray, points: np.ndarray, normal
 
     Args:
         view (`LightView`): where the map was taken from.
-        depth (`np.ndarray`): the map (`SHADOW_MAP_SIZE`, `SHADOW_MAP_SIZE`) float32 of depths in metres.
+        depth (`np.ndarray`): the map, (size, size) float32 depths in metres.
         points, normals (`np.ndarray`): (N, 3) float32; unit normals.
 
     Returns:
@@ -80,14 +89,14 @@ def blocked_share(view: LightView, depth: np.ndarray, points: np.ndarray, normal
     seen = view.project(points + np.float32(_LIFT * view.texel) * normals)
     column, row = np.floor(seen[:, 0]), np.floor(seen[:, 1])
     right, below = seen[:, 0] - column, seen[:, 1] - row
-    texel = row.astype(np.int32) * SHADOW_MAP_SIZE + column.astype(np.int32)
+    texel = row.astype(np.int32) * view.size + column.astype(np.int32)
     limit = seen[:, 2] - np.float32(_TOLERANCE * view.texel)
     blocked = np.zeros(len(points), np.float32)
     flat = depth.reshape(-1)
     for row_step, row_weight in ((-1, 1 - below), (0, 1), (1, below)):
         for column_step, column_weight in ((-1, 1 - right), (0, 1), (1, right)):
             weight = row_weight * column_weight
-            blocked += weight * (flat.take(texel + (row_step * SHADOW_MAP_SIZE + column_step)) < limit)
+            blocked += weight * (flat.take(texel + (row_step * view.size + column_step)) < limit)
     return blocked / 4
 
 
