@@ -50,14 +50,19 @@ class Light:
         return weights @ np.stack([self.key_colour, self.fill_colour, self.sky - self.ground, self.ground])
 
 
-# Brighter than this, colours are compressed as film does, so that folds of white cloth in full light stay visible.
+# Brighter than this, colours are compressed as film does, so that folds of white cloth in full light stay visible...
 _SHOULDER = 0.8
+# ...and darker than this they are lifted, so that those of black cloth do.
+_TOE = 0.2
+_TOE_EXPONENT = 0.75
 
 
 def develop(colours: np.ndarray) -> np.ndarray:
     """Lit colours of any brightness to [0, 1]."""
     over = np.maximum(colours - _SHOULDER, 0)
-    return np.minimum(colours, _SHOULDER) + (1 - _SHOULDER) * (1 - np.exp(-over / (1 - _SHOULDER)))
+    bright = np.minimum(colours, _SHOULDER) + (1 - _SHOULDER) * (1 - np.exp(-over / (1 - _SHOULDER)))
+    dark = _TOE * (np.clip(colours, 0, _TOE) / _TOE) ** _TOE_EXPONENT
+    return np.where(colours < _TOE, dark, bright)
 
 
 @dataclass(frozen=True)

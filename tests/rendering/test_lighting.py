@@ -48,11 +48,12 @@ def test_light_turns_with_the_camera_and_the_sky_stays_above():
     assert np.allclose(turned.key_direction, (1, 0, 0)) and np.allclose(turned.fill_direction, UP)
 
 
-def test_developing_keeps_dark_and_middle_tones_and_never_burns_out():
-    colours = np.array([0.0, 0.3, 0.8, 1.0, 1.5, 4.0])
+def test_developing_keeps_middle_tones_lifts_dark_ones_and_never_burns_out():
+    colours = np.array([0.0, 0.02, 0.1, 0.2, 0.3, 0.8, 1.0, 1.5, 4.0])
     developed = develop(colours)
-    assert np.array_equal(developed[:3], colours[:3])
-    assert (np.diff(developed) > 0).all() and 0.8 < developed[3] < 0.95 and developed[-1] <= 1
+    assert developed[0] == 0 and np.allclose(developed[3:6], colours[3:6])
+    assert 1.5 < developed[1] / colours[1] < 2 and 1.1 < developed[2] / colours[2] < 1.3
+    assert (np.diff(developed) > 0).all() and 0.8 < developed[6] < 0.95 and developed[-1] <= 1
 
 
 def test_drawn_lights_differ_and_leave_nothing_in_the_dark():
