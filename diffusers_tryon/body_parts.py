@@ -108,8 +108,8 @@ _ENDS = (
     _End("right_ankle", ("right_knee", "right_hip"), 0.41, 0.26, ("right leg", "socks"), _LEGS, "feet"),
     _End("left_ankle", ("left_knee", "left_hip"), 0.41, 0.26, ("left leg", "socks"), _LEGS, "feet"),
 )
-# How many square metres beyond the joint must have the limb's own label for that label to be believed; a hand seen from
-# its narrow side has more.
+# How many square metres beyond the joint must have the limb's own label for that label to be believed; a hand seen
+# from its narrow side has more.
 _BELIEVED_AREA = 0.003
 # The share of its length below which a bone counts as pointing at the camera.
 _SHORT = 0.5
@@ -120,8 +120,10 @@ def divide_by_keypoints(labels: np.ndarray, ids: dict[str, int], pose: np.ndarra
 
     - "skin" belongs to the part of the body it is nearest to: an arm, a leg, head and neck, or torso.
     - "head and neck" below the chin becomes "torso", the rest "face".
-    - "right arm" and "left arm" beyond the wrist, seen from the elbow, and not farther than a hand is long, become
-      "hands", the rest "arms". A hand that lies on the other arm takes its own arm's pixels only.
+    - "right arm" and "left arm" beyond the wrist and not farther than a hand is long become "hands", the rest "arms".
+      Beyond is the half plane that the elbow (else the shoulder, else the picture's edge, if it is near) is not in; if
+      the forearm is so short in the picture that it points at the camera, also what is around the wrist and not upper
+      arm. A hand that lies on the other arm takes its own arm's pixels only, and so does one whose wrist is hidden.
     - "right leg", "left leg" and "socks" beyond the ankle become "feet" in the same way, the rest "legs".
 
     Args:

@@ -2,10 +2,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """The label maps of human parsers and data sets, mapped onto the label map of the package (FASHN-18).
 
-| label of the package | CIHP | LIP | ATR | DeepFashion-MultiModal |
+| package | CIHP | LIP | ATR | DeepFashion-MultiModal |
 |---|---|---|---|---|
 | background | background | background | background | background |
-| face | face | face | face, down to the chin | face, skin of the head |
+| face | face | face | face, to the chin | face, skin of the head |
 | hair | hair | hair | hair | hair |
 | top | upper-clothes, coat | upper-clothes, coat | upper-clothes | top, outer, tie |
 | dress | dress | dress, jumpsuits | dress | dress, rompers |
@@ -16,21 +16,20 @@
 | hat | hat | hat | hat | headwear |
 | scarf | scarf | scarf | scarf | neckwear |
 | glasses | sunglasses | sunglasses | sunglasses | eyeglass |
-| arms | arms, up to the wrist | arms, up to the wrist | arms, up to the wrist | skin of the arms |
-| hands | glove; arms beyond the wrist | glove; arms beyond the wrist | arms beyond the wrist | gloves, ring; skin beyond the wrist |
-| legs | legs, socks, down to the ankle | as CIHP | legs, down to the ankle | skin of the legs, socks, down to the ankle |
-| feet | shoes; legs, socks beyond the ankle | as CIHP | shoes; legs beyond the ankle | footwear; skin, socks beyond the ankle |
-| torso | torso-skin | - | face below the chin (the neck) | skin of neck, chest, belly, back |
+| arms | arms to the wrist | arms to the wrist | arms to the wrist | skin of arms to the wrist |
+| hands | glove, arms beyond | glove, arms beyond | arms beyond | gloves, ring, skin beyond |
+| legs | legs, socks to the ankle | legs, socks to the ankle | legs to the ankle | socks, skin of legs to the ankle |
+| feet | shoes, legs, socks beyond | shoes, legs, socks beyond | shoes, legs beyond | footwear, socks, skin beyond |
+| torso | torso-skin | - | face below the chin | skin of neck, chest, belly, back |
 | jewelry | - | - | - | necklace, earrings, wrist wearing |
 
 CIHP is what Graphonomy and VITON-HD's `image-parse-v3` hold, ATR what DressCode's `label_maps` hold. LIP leaves the
-neck to the background. Gloves are kept with the hands in them. Socks end at the ankle here: what reaches higher may be a
-stocking, which tells how long a garment is. ATR's face includes the neck, whose lower edge is the neckline of the garment
-that is to be hidden.
+neck to the background. Gloves are kept with the hands in them. Socks end at the ankle here: what reaches higher may be
+a stocking, which tells how long a garment is. ATR's face includes the neck, whose lower edge is the neckline of the
+garment that is to be hidden.
 
-What a map does not tell apart is divided by the keypoints. A hand is what lies beyond the wrist, seen from the elbow,
-not farther than a hand is long; so is a foot seen from the knee. Without the keypoint of a wrist there is no hand and
-without that of an ankle no foot.
+What a map does not tell apart is divided by keypoints, see `body_parts.divide_by_keypoints`. Without the keypoint of a
+wrist there is no hand, without that of an ankle no foot.
 """
 
 import numpy as np

@@ -1,6 +1,6 @@
 # Copyright 2026 The diffusers-tryon authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Label maps of parsers and data sets: every id, and what keypoints divide, on drawn figures and on rendered people."""
+"""Label maps of parsers and data sets: every id, and what keypoints divide, on figures and on rendered people."""
 
 import functools
 
@@ -14,11 +14,14 @@ from diffusers_tryon.rendering.samples import render_pair
 
 
 # What every id becomes where no keypoint divides it, in the order of the ids.
+_HEAD_TO_PANTS = "background hat hair hands glasses top dress top legs pants"
+_LIMBS = "scarf skirt face arms arms legs legs feet feet"
 WITHOUT_KEYPOINTS = {
-    "cihp": "background hat hair hands glasses top dress top legs pants torso scarf skirt face arms arms legs legs feet feet",
-    "lip": "background hat hair hands glasses top dress top legs pants dress scarf skirt face arms arms legs legs feet feet",
+    "cihp": f"{_HEAD_TO_PANTS} torso {_LIMBS}",
+    "lip": f"{_HEAD_TO_PANTS} dress {_LIMBS}",
     "atr": "background hat hair glasses top skirt pants dress belt feet feet face legs legs arms arms bag scarf",
-    "fashn": "background face hair top dress skirt pants belt bag hat scarf glasses arms hands legs feet torso jewelry",
+    "fashn": "background face hair top dress skirt pants belt bag hat scarf glasses "
+    "arms hands legs feet torso jewelry",
 }
 # ... of DeepFashion-MultiModal without 15, skin.
 MULTIMODAL = {
@@ -166,8 +169,8 @@ def test_skin_belongs_to_the_nearest_part_of_the_body():
     parse = np.full((200, 100), 15, dtype=np.uint8)
     converted = convert_parse(parse, "deepfashion-multimodal", pose_of(FIGURE))
     expected = {
-        (50, 18): "face", (50, 34): "torso", (50, 60): "torso", (42, 80): "torso", (33, 50): "arms", (68, 70): "arms",
-        (28, 85): "arms", (28, 98): "hands", (70, 105): "hands", (42, 120): "legs", (58, 160): "legs", (58, 178): "feet",
+        (50, 18): "face", (58, 178): "feet", (50, 34): "torso", (50, 60): "torso", (42, 80): "torso", (33, 50): "arms", (68, 70): "arms",
+        (28, 85): "arms", (28, 98): "hands", (70, 105): "hands", (42, 120): "legs", (58, 160): "legs",
     }  # fmt: skip
     assert {place: name_at(converted, *place) for place in expected} == expected
 

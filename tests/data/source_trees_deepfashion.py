@@ -51,7 +51,8 @@ _MULTIMODAL = {
 }  # fmt: skip
 # Its 21 keypoints. Those without a name are not among the 18; here they lie in the middle of the picture.
 _MULTIMODAL_POINTS = (
-    None, "right_ear", "right_eye", "left_eye", "left_ear", "nose", None, "right_shoulder", "left_shoulder", None, None,
+    None, "right_ear", "right_eye", "left_eye", "left_ear", "nose", None, "right_shoulder", "left_shoulder", None,
+    None,
     "right_elbow", "left_elbow", "right_wrist", "right_hip", "left_hip", "left_wrist", "right_knee", "left_knee",
     "right_ankle", "left_ankle",
 )  # fmt: skip

@@ -3,6 +3,7 @@
 """DeepFashion In-shop: the same person in the same clothes in several views."""
 
 import csv
+import functools
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -61,8 +62,8 @@ def list_pairs(
     - the photographs: `img_highres/` or `img/` as published (`img/WOMEN/Tees_Tanks/id_00007838/05_7_additional.jpg`),
       or `train/` and `test/` of pose-transfer code (`fashionWOMENTees_Tanksid0000783805_7additional.jpg`),
     - the keypoints of pose-transfer code: `fasion-resize-annotation-{train,test}.csv`, or without `-resize`,
-    - the split: `list_eval_partition.txt`, else the folders `train/` and `test/`. Pose-transfer code has colours of one
-      article in both; articles of the test are left out of the training.
+    - the split: `list_eval_partition.txt`, else the folders `train/` and `test/`. Pose-transfer code has colours of
+      one article in both; articles of the test are left out of the training.
 
     Views of one article in one colour are paired in both directions, never front with back (side and additional views
     are judged by their keypoints), never a photograph of the article laid flat.
@@ -95,6 +96,7 @@ def list_pairs(
     poses = _read_poses(root, images)
     nobody = np.zeros((NUM_KEYPOINTS, 3), dtype=np.float32)
 
+    @functools.cache
     def photo_of(view: View) -> WornPhoto:
         parse = parses.get(view, Path(parse_dir) / f"{view}.png")
         return WornPhoto(str(view), images[view], parse, label_map, poses.get(view, nobody))
@@ -207,8 +209,8 @@ def _are_square(images: dict[View, Path]) -> bool:
             return False
         raise ValueError(
             f"{path}: DeepFashion's pictures are {_SQUARE_COLUMNS} x {_SQUARE_COLUMNS}, {_CROPPED_COLUMNS} x "
-            f"{_SQUARE_COLUMNS} or 750 x 1101 pixels or of these ratios, this one is {width} x {height}; the keypoints "
-            "do not fit."
+            f"{_SQUARE_COLUMNS} or 750 x 1101 pixels or of these ratios, this one is {width} x {height}; the "
+            "keypoints do not fit."
         )
     return False
 

@@ -41,8 +41,8 @@ CATEGORY_OF_FOLDER = {
     "RompersJumpsuits": "dress",
 }
 
-# WOMEN/Tees_Tanks/id_00007838/05_7_additional, as In-shop has it; WOMEN-Tees_Tanks-id_00007838-05_7_additional, as
-# DeepFashion-MultiModal; fashionWOMENTees_Tanksid0000783805_7additional and fasionWOMENTeesTanksid..., as pose transfer.
+# WOMEN/Tees_Tanks/id_00007838/05_7_additional in In-shop, WOMEN-Tees_Tanks-id_00007838-05_7_additional in MultiModal,
+# fashionWOMENTees_Tanksid0000783805_7additional or fasionWOMENTeesTanksid... in pose-transfer code.
 _NAME = re.compile(
     r"(?:^|/)(?:fash?ion)?(WOMEN|MEN)[-/]?([A-Za-z_]+?)[-/]?id_?(\d{8})[-/]?(\d{2})_(\d)_?([a-z]+)(?:_segm)?"
     r"(?:\.[A-Za-z]+)?$"
