@@ -72,6 +72,21 @@ def test_named_points_of_the_figure_are_hidden_and_others_stay():
     assert np.array_equal(agnostic[mask == 0], image[mask == 0])
 
 
+def test_the_torso_alone_is_as_wide_as_its_strokes():
+    torso = {name: point for name, point in FIGURE.items() if "elbow" not in name and "wrist" not in name}
+    agnostic, _ = compose_agnostic(*image_and_parse(), pose_of(torso), recipe="viton-hd")
+    # The shoulder's ellipse reaches 25 pixels, the stroke along the side 15.
+    assert is_grey(agnostic, (54, 60)) and not is_grey(agnostic, (48, 60))
+    assert is_grey(agnostic, (64, 98)) and not is_grey(agnostic, (58, 98))
+
+
+def test_wide_shoulders_are_joined_by_a_stroke():
+    wide = FIGURE | {"neck": (96, 10), "right_shoulder": (40, 60), "left_shoulder": (152, 60)}
+    agnostic, _ = compose_agnostic(*image_and_parse(), pose_of(wide), recipe="viton-hd")
+    # 25 pixels to either side of the line between the shoulders; the neck's square ends above.
+    assert is_grey(agnostic, (96, 56)) and is_grey(agnostic, (96, 48))
+
+
 def test_face_and_lower_body_come_back_but_hair_and_hands_do_not():
     image, parse = image_and_parse()
     spots = {"face": (96, 40), "glasses": (96, 45), "hair": (70, 40), "hands": (30, 150), "pants": (96, 150)}

@@ -213,6 +213,14 @@ def test_garments_are_padded_with_their_background(pair):
     assert np.array_equal(row["garment_parse"] > 0, inside)
 
 
+def test_a_worn_garment_is_padded_with_its_keypoints_and_labels(pair):
+    row = build_row(replace(pair, garment=pair.person), size=(32, 32))
+    assert np.array_equal(row["garment_pose"], row["person_pose"])
+    assert np.array_equal(row["garment_parse"], row["person_parse"])
+    top = row["garment_parse"] == PARSE_IDS["top"]
+    assert np.array_equal(row["garment_image"], np.where(top[..., None], row["person_image"], 255))
+
+
 def test_a_photograph_of_the_wanted_size_is_not_touched(pair):
     assert build_row(pair, size=(32, 24))["person_image"] == pair.person.image.read_bytes()
 
