@@ -80,7 +80,8 @@ def import_source(
     entries = list_entries(source, root, split, options)[:limit]
     settings = {
         "importer": source,
-        "options": {name: str(value) for name, value in (options or {}).items()},
+        # Where files lie is not what they hold: a source may move between two calls.
+        "options": {name: value for name, value in (options or {}).items() if not isinstance(value, Path)},
         "recipe": recipe,
         "size": size,
     }
@@ -106,8 +107,8 @@ def rejection_reasons(out_dir: str | Path, split: str, root: str | Path) -> Coun
         out_dir (`str` or `Path`): as in `import_source`.
         split (`str`), root (`str` or `Path`): the same.
     """
-    # A file's name ends at a blank, or at the colon or comma before one.
-    file_name = re.compile(re.escape(str(root)) + r"\S*?(?=[:,]?(?:\s|$))")
+    # A file's name ends at a blank, or at the colon or comma before one; only that of the root may hold blanks.
+    file_name = re.compile(rf"(?:{re.escape(str(root))}|\S*[/\\])\S*?(?=[:,]?(?:\s|$))")
     reasons: Counter[str] = Counter()
     for path in sorted((Path(out_dir) / REJECTED_FOLDER).glob(f"{split}-*.jsonl")):
         for line in path.read_text().splitlines():

@@ -42,7 +42,7 @@ def command(monkeypatch, capsys, tmp_path):
 
 @pytest.fixture
 def viton_hd(tmp_path) -> Path:
-    return viton_hd_tree(tmp_path / "viton-hd")
+    return viton_hd_tree(tmp_path / "a folder" / "viton-hd")
 
 
 @pytest.fixture(scope="module")
@@ -103,6 +103,8 @@ def test_reasons_are_counted_without_file_names_and_numbers(viton_hd, tmp_path):
         f"{viton_hd}/test/image/2.jpg: of another ratio, 7 x 8 and 9 x 10 pixels",
         f"The keypoint file {viton_hd}/test/a.json is not valid JSON",
         f"{viton_hd}/test_pairs.txt, line 17: names no garment",
+        "/elsewhere/parses/a.png: there is no such file",
+        f"{viton_hd}/test/image/4.jpg: there is no such file",
     ]
     (rejected / "test-00000.jsonl").write_text("".join(json.dumps({"id": "x", "error": e}) + "\n" for e in errors))
     (rejected / "train-00000.jsonl").write_text(json.dumps({"id": "x", "error": "of another split"}))
@@ -110,6 +112,7 @@ def test_reasons_are_counted_without_file_names_and_numbers(viton_hd, tmp_path):
         "FILE: of another ratio, # x # and # x # pixels": 2,
         "The keypoint file FILE is not valid JSON": 1,
         "FILE, line #: names no garment": 1,
+        "FILE: there is no such file": 2,
     }
 
 
