@@ -198,18 +198,24 @@ def iterate_webdataset(files: list[str], storage_options: dict[str, Any]) -> Ite
             raise RowError(f"{path} has a member that is no JSON: {error}") from error
 
 
+def split_member_name(name: str) -> tuple[str, str]:
+    """The key of a row and the rest of a member's name: what follows the first dot of the file's name."""
+    folder, slash, file_name = name.rpartition("/")
+    key, _, extension = file_name.partition(".")
+    return folder + slash + key, extension
+
+
 def _rows_of_archive(archive: tarfile.TarFile) -> Iterator[dict[str, Any]]:
     row: dict[str, Any] = {}
     key_of_row = None
     for member in archive:
         if not member.isfile():
             continue
-        folder, slash, file_name = member.name.rpartition("/")
-        key, _, extension = file_name.partition(".")
-        if folder + slash + key != key_of_row and row:
+        key, extension = split_member_name(member.name)
+        if key != key_of_row and row:
             yield row
             row = {}
-        key_of_row = folder + slash + key
+        key_of_row = key
         content = archive.extractfile(member).read()
         if extension == "json":
             row |= json.loads(content)

@@ -16,14 +16,12 @@ import pyarrow as pa
 import pyarrow.parquet as parquet
 from datasets import ClassLabel, Features
 
+from .layouts import FILE_NAME_SUFFIX, IMAGEFOLDER, PARQUET, WEBDATASET, find_splits, split_member_name
 from .row_checks import Problem
 from .schema import dataset_features
 
 
-# Folders that `datasets` passes over: they hold what was left out of the data set.
-_LEFT_OUT_PREFIXES = (".", "__")
 UNREADABLE_ROW = "unreadable row"
-_FILE_NAME_SUFFIX = "_file_name"
 _ROWS_PER_READ = 32
 _NAMES_OF_CLASSES = {
     name: feature.names for name, feature in dataset_features().items() if isinstance(feature, ClassLabel)
@@ -92,9 +90,9 @@ class ImageFolderPart:
                 except json.JSONDecodeError as error:
                     yield StoredRow(number, {}, Problem(UNREADABLE_ROW, f"The line is no JSON: {error}"))
                     continue
-                names = [name for name in columns if name.endswith(_FILE_NAME_SUFFIX)]
+                names = [name for name in columns if name.endswith(FILE_NAME_SUFFIX)]
                 for name in names:
-                    columns[name.removesuffix(_FILE_NAME_SUFFIX)] = self._stored_image(columns.pop(name))
+                    columns[name.removesuffix(FILE_NAME_SUFFIX)] = self._stored_image(columns.pop(name))
                 yield StoredRow(number, _with_class_names(columns, _NAMES_OF_CLASSES))
 
     def _stored_image(self, file_name: str | None) -> dict[str, Any] | None:
@@ -121,10 +119,12 @@ class WebDatasetPart:
 
 
 def members_by_key(archive: tarfile.TarFile) -> Iterator[list[tarfile.TarInfo]]:
-    """Members in groups that share what comes before the first dot of their names."""
+    """The files of an archive, row by row."""
     members: list[tarfile.TarInfo] = []
     for member in archive:
-        if members and member.name.partition(".")[0] != members[0].name.partition(".")[0]:
+        if not member.isfile():
+            continue
+        if members and split_member_name(member.name)[0] != split_member_name(members[0].name)[0]:
             yield members
             members = []
         members.append(member)
@@ -136,11 +136,11 @@ def _columns_of_members(archive: tarfile.TarFile, members: list[tarfile.TarInfo]
     columns: dict[str, Any] = {}
     for member in members:
         content = archive.extractfile(member).read()
-        field = member.name.partition(".")[2]
-        if field == "json":
+        extension = split_member_name(member.name)[1]
+        if extension == "json":
             columns |= json.loads(content)
         else:
-            columns[field.rpartition(".")[0]] = {"bytes": content, "path": member.name}
+            columns[extension.rpartition(".")[0]] = {"bytes": content, "path": member.name}
     return _with_class_names(columns, _NAMES_OF_CLASSES)
 
 
@@ -167,10 +167,10 @@ def _plain_rows(batch: pa.RecordBatch) -> list[dict[str, Any]]:
 
 
 def list_parts(folder: str | Path) -> list[Part]:
-    """The files of a data set on disk in the package's schema: Parquet shards, imagefolder or WebDataset.
+    """The files of a data set on disk in one of the layouts of `data.layouts`, split by split.
 
     Args:
-        folder (`str` or `Path`): holds `SPLIT-*.parquet` (itself or in `data`), `SPLIT/metadata.jsonl` or `SPLIT-*.tar`.
+        folder (`str` or `Path`): the data set's folder.
 
     Raises:
         ValueError: there is no such folder, or it holds none of these.
@@ -178,16 +178,15 @@ def list_parts(folder: str | Path) -> list[Part]:
     folder = Path(folder)
     if not folder.is_dir():
         raise ValueError(f"`folder` must be a data set's folder, there is none at {folder}.")
-    parts: list[Part] = []
-    for path in sorted(folder.rglob("*")):
-        name = path.relative_to(folder)
-        if any(part.startswith(_LEFT_OUT_PREFIXES) for part in name.parts):
-            continue
-        if path.suffix in (".parquet", ".tar"):
-            kind = ParquetPart if path.suffix == ".parquet" else WebDatasetPart
-            parts.append(kind(path.stem.partition("-")[0], str(name), path))
-        elif path.name == "metadata.jsonl":
-            parts.append(ImageFolderPart(path.parent.name, str(name), path))
+    names = [path.relative_to(folder).as_posix() for path in folder.rglob("*")]
+    parts = [
+        _PARTS[files.layout](split, name, folder / name)
+        for split, files in find_splits(names).items()
+        for name in files.files
+    ]
     if not parts:
         raise ValueError(f"`folder` must hold Parquet shards, metadata.jsonl files or tar files, {folder} does not.")
     return parts
+
+
+_PARTS: dict[str, type[Part]] = {PARQUET: ParquetPart, IMAGEFOLDER: ImageFolderPart, WEBDATASET: WebDatasetPart}
