@@ -15,12 +15,52 @@ _IMPORTERS = "viton-hd, dress-code, deepfashion, deepfashion-multimodal, manifes
 # Of the reasons why rows were rejected, how many are shown; the lists have them all.
 _MOST_REASONS = 12
 
+# What a source of photographs may be asked for; `import` and `validate` share these.
+_Pairs = Annotated[
+    str | None,
+    typer.Option(
+        help="Of viton-hd and dress-code: paired (everybody with their own garment), or of the test also unpaired "
+        "(somebody else's, photographed alone) and model-to-model (somebody else's, worn). Of deepfashion: views (all "
+        "of an article) or listed (those of fasion-resize-pairs-*.csv).",
+        show_default="paired, or views",
+    ),
+]
+_Category = Annotated[str | None, typer.Option(help="Of dress-code: upper, lower or dress.", show_default="all three")]
+_ParseDir = Annotated[
+    Path | None,
+    typer.Option(help="Of deepfashion: folder of label maps (PNG) that a parser made.", show_default=False),
+]
+_LabelMap = Annotated[
+    str | None,
+    typer.Option(
+        help="Of deepfashion: what their values mean: cihp, lip, atr, fashn or deepfashion-multimodal.",
+        show_default=False,
+    ),
+]
+_Manifest = Annotated[
+    Path | None,
+    typer.Option(help="Of manifest: the CSV or JSONL file.", show_default="SPLIT.csv or SPLIT.jsonl in --root"),
+]
+
 commands = typer.Typer()
 
 
 @commands.command(no_args_is_help=True)
 def validate(
-    folder: Annotated[Path, typer.Argument(help="Data set: Parquet shards, imagefolder or WebDataset.")],
+    folder: Annotated[
+        Path, typer.Argument(help="Data set: Parquet shards, imagefolder or WebDataset; with --source, its folder.")
+    ],
+    source: Annotated[
+        str | None,
+        typer.Option(
+            help=f"Check what importing from FOLDER would give, without writing: {_IMPORTERS}.", show_default="none"
+        ),
+    ] = None,
+    pairs: _Pairs = None,
+    category: _Category = None,
+    parse_dir: _ParseDir = None,
+    label_map: _LabelMap = None,
+    manifest: _Manifest = None,
     workers: Annotated[int, typer.Option(help="Processes.", min=1)] = 1,
     fix: Annotated[
         bool,
@@ -43,17 +83,35 @@ def validate(
     diffusers-tryon validate data/viton-hd --workers 8 --sheet sheet.png
 
     diffusers-tryon validate data/viton-hd --fix --report problems.jsonl
+
+    diffusers-tryon validate zalando-hd-resized --source viton-hd --workers 8
     ```
     """
     from .data.parts import list_parts
     from .data.quarantine import QUARANTINE_FOLDER, quarantine
     from .data.row_panels import rows_sheet
+    from .data.source_parts import source_parts
     from .data.validation import validate_parts
     from .image_files import check_image_path, write_image
 
     if sheet is not None:
         check_image_path(sheet, "--sheet")
-    parts = list_parts(folder)
+    options = {
+        "pairs": pairs,
+        "category": category,
+        "parse_dir": parse_dir,
+        "label_map": label_map,
+        "manifest": manifest,
+    }
+    options = {name: value for name, value in options.items() if value is not None}
+    if source is not None:
+        if fix:
+            raise ValueError("--fix is for data sets: importing a source leaves its bad rows out by itself.")
+        parts = source_parts(source, folder, options)
+    elif options:
+        raise ValueError(f"--{next(iter(options)).replace('_', '-')} belongs to a source: name it with --source.")
+    else:
+        parts = list_parts(folder)
     result = validate_parts(parts, workers)
     for finding in result.findings:
         typer.echo(finding)
@@ -79,33 +137,11 @@ def import_(
     root: Annotated[Path, typer.Option(help="Folder of the source, as its publishers lay it out.")],
     out: Annotated[Path, typer.Option(help="Folder to write Parquet shards to; what is there already is kept.")],
     split: Annotated[str, typer.Option(help="train or test.")] = "train",
-    pairs: Annotated[
-        str | None,
-        typer.Option(
-            help="Of viton-hd and dress-code: paired (everybody with their own garment), or of the test also unpaired "
-            "(somebody else's, photographed alone) and model-to-model (somebody else's, worn). Of deepfashion: views (all "
-            "of an article) or listed (those of fasion-resize-pairs-*.csv).",
-            show_default="paired, or views",
-        ),
-    ] = None,
-    category: Annotated[
-        str | None, typer.Option(help="Of dress-code: upper, lower or dress.", show_default="all three")
-    ] = None,
-    parse_dir: Annotated[
-        Path | None,
-        typer.Option(help="Of deepfashion: folder of label maps (PNG) that a parser made.", show_default=False),
-    ] = None,
-    label_map: Annotated[
-        str | None,
-        typer.Option(
-            help="Of deepfashion: what their values mean: cihp, lip, atr, fashn or deepfashion-multimodal.",
-            show_default=False,
-        ),
-    ] = None,
-    manifest: Annotated[
-        Path | None,
-        typer.Option(help="Of manifest: the CSV or JSONL file.", show_default="SPLIT.csv or SPLIT.jsonl in --root"),
-    ] = None,
+    pairs: _Pairs = None,
+    category: _Category = None,
+    parse_dir: _ParseDir = None,
+    label_map: _LabelMap = None,
+    manifest: _Manifest = None,
     recipe: Annotated[
         str, typer.Option(help="How the agnostic image is made: paper, or viton-hd for networks trained on that.")
     ] = "paper",

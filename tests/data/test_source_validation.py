@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 from source_trees import VITON_HD_TEST, VITON_HD_TRAIN, viton_hd_tree
+from typer.testing import CliRunner
 
+from diffusers_tryon.cli import app
 from diffusers_tryon.data.row_checks import (
     BAD_KEYPOINTS,
     EMPTY_GARMENT,
@@ -105,3 +107,24 @@ def test_what_a_source_does_not_have_is_named(tree, tmp_path):
         source_parts("viton-hd", tmp_path / "nowhere")
     with pytest.raises(ValueError, match="`colour` is no option of viton-hd"):
         source_parts("viton-hd", tree, {"colour": "red"})
+
+
+def test_the_command_checks_a_source(own_tree, tmp_path):
+    runner = CliRunner()
+    sheet = tmp_path / "sheet.png"
+    command = ["validate", str(own_tree), "--source", "viton-hd"]
+    result = runner.invoke(app, [*command, "--sheet", str(sheet)])
+    assert result.exit_code == 0, result.output
+    assert sheet.is_file()
+    (own_tree / "train" / "image" / f"{VITON_HD_TRAIN[0]}.jpg").unlink()
+    result = runner.invoke(app, command)
+    assert result.exit_code == 1
+    assert "missing file" in result.output and f"{VITON_HD_TRAIN[0]}.jpg" in result.output
+    # Of the test rows alone: the training rows have no such pairs.
+    assert runner.invoke(app, [*command, "--pairs", "unpaired"]).exit_code == 0
+    for options, message in (
+        ([*command, "--fix"], "--fix is for data sets"),
+        (["validate", str(own_tree), "--label-map", "atr"], "--label-map belongs to a source"),
+    ):
+        result = runner.invoke(app, options)
+        assert isinstance(result.exception, ValueError) and message in str(result.exception)
