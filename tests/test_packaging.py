@@ -163,7 +163,7 @@ def test_the_samples_are_what_their_readme_says(folder, poses):
         assert (load_pose(ROOT / "samples" / folder / name)[:, 2] > 0).sum() >= 12
 
 
-@pytest.mark.parametrize("document", ["README.md", "samples/README.md", "training/README.md"])
+@pytest.mark.parametrize("document", ["README.md", "samples/README.md", "training/README.md", "docs/datasets.md"])
 def test_what_the_documents_link_to_exists(document):
     text = (ROOT / document).read_text()
     links = re.findall(r"\]\(([^)#]+)", text)
