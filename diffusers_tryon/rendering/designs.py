@@ -42,7 +42,7 @@ class TopDesign:
         sleeve_ease: metres between arm and sleeve.
         sleeve_flare: how the sleeve widens, in metres per metre; negative for cuffs that hug the wrist.
         opening: metres from the middle to the front edge of an open jacket; None for a closed garment.
-        collar: metres of a collar that lies around the neckline; 0 for none, more than 0.08 reads as a hood.
+        collar: metres of a collar that lies around the neckline; 0 for none, more than 0.055 is a hood.
         tucked: torso coordinate of the waistband into which it is tucked, whatever lower garment is worn; None for
             worn outside.
     """
@@ -178,7 +178,7 @@ def draw_top_design(rng: np.random.Generator) -> TopDesign:
         fall=-0.5 + 0.6 * loose,
         sleeve_ease=0.005 + 0.018 * loose,
         sleeve_flare=-0.11 + 0.07 * loose + (rng.uniform(0.08, 0.2) if rng.random() < 0.1 else 0.0),
-        collar=rng.uniform(0.045, 0.06) if shirt else rng.uniform(0.085, 0.11) if hood else 0.0,
+        collar=rng.uniform(0.035, 0.048) if shirt else rng.uniform(0.06, 0.075) if hood else 0.0,
         tucked=rng.uniform(0.22, 0.36) if loose < 0.6 and 0 <= hem < 0.15 and rng.random() < 0.35 else None,
     )
 
@@ -194,7 +194,7 @@ def draw_jacket_design(rng: np.random.Generator) -> TopDesign:
         sleeve_ease=rng.uniform(0.014, 0.024),
         sleeve_flare=rng.uniform(-0.08, -0.03),
         opening=rng.uniform(0.025, 0.08),
-        collar=float(rng.choice([0.0, rng.uniform(0.05, 0.07), rng.uniform(0.085, 0.11)], p=[0.5, 0.35, 0.15])),
+        collar=float(rng.choice([0.0, rng.uniform(0.035, 0.05), rng.uniform(0.06, 0.075)], p=[0.5, 0.35, 0.15])),
     )
 
 
@@ -232,6 +232,6 @@ def draw_dress_design(rng: np.random.Generator) -> DressDesign:
     upper = draw_top_design(rng)
     fitted = rng.random() < 0.65
     upper = replace(upper, hem=skirt.waist, hem_curve=0.0, fall=-0.6 if fitted else -0.1, tucked=None)
-    if upper.collar > 0.08:
+    if upper.collar > 0.055:
         upper = replace(upper, collar=0.0)
     return DressDesign(upper, skirt, waist_seam=bool(fitted and rng.random() < 0.7))

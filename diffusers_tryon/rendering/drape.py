@@ -125,5 +125,5 @@ def measure(shape: BodyShape) -> Dummy:
     shell = load_shell()
     points = shell.points(shape)
     marks = landmarks(shape, points)
-    profile = _convex_outline(points[shell.arm < 0.3], marks)
+    profile = _convex_outline(points[shell.trunk], marks)
     return Dummy(shape, points, shell.normals(points), marks, profile)

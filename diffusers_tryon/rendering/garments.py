@@ -12,13 +12,13 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ..composition import PARSE_IDS
+from ..composition import PARSE_IDS, PARSE_LABELS
 from .body import limb_weight, load_body_asset
 from .cloth_coordinates import cloth_coordinates, from_arm_axis, from_leg_axis, torso_u, torso_v
 from .cutting import cut_mesh
 from .designs import DressDesign, PantsDesign, SkirtDesign, TopDesign
 from .drape import Dummy, Profile
-from .levels import collar_level, on_the_left, pants_level, smoothstep, top_level
+from .levels import collar_level, collar_reach, on_the_left, pants_level, smoothstep, top_level
 from .prints import Print
 from .shells import ARM_JOINTS, load_shell
 
@@ -40,10 +40,10 @@ _HIPS = -0.08
 _OVERLAP = 0.012
 # Layers are drawn as if they were nearer to the camera by so many metres, so that inner folds do not poke through.
 _LAYER_PRIORITY = 0.006
-_COLLAR_LIFT = 0.006
-_HOOD_LIFT = 0.024
+_COLLAR_LIFT = 0.005
+_HOOD_LIFT = 0.02
 # A collar larger than this (metres) is a hood.
-HOOD_SIZE = 0.08
+HOOD_SIZE = 0.055
 # A hem (torso coordinate) that no body reaches.
 _ENDLESS = -9.0
 
@@ -136,11 +136,10 @@ def _drape_top(design: TopDesign, dummy: Dummy, profile: Profile, tucked_at: flo
     shell = load_shell()
     points = shell.smooth(dummy.points + design.ease * dummy.normals, 3)
     below_chest = smoothstep(dummy.marks.armpit[2] - points[:, 2], -0.02, 0.05) * (1 - smoothstep(shell.arm, 0.1, 0.5))
+    points = shell.smooth(_widen_sleeves(design, dummy, points), 1)
+    # Last, so that it meets a skirt or a belt along the same outline.
     points = _around_torso(points, profile, below_chest)
-    points = _widen_sleeves(design, dummy, points)
-    if tucked_at is not None:
-        points = _tuck(points, dummy, tucked_at)
-    return shell.smooth(points, 1)
+    return points if tucked_at is None else _tuck(points, dummy, tucked_at)
 
 
 def _cut_from_shell(
@@ -256,25 +255,18 @@ def _fit_tail(label: str, design: TopDesign, dummy: Dummy, cloth: Print, profile
 
 
 def _fit_collar(design: TopDesign, dummy: Dummy, top: Garment) -> Garment:
-    """The collar or hood of a top that lies around its neckline."""
+    """The collar of a top that lies around its neckline; a hood is one that bulges."""
     shell = load_shell()
-    lift = _HOOD_LIFT if design.collar > HOOD_SIZE else _COLLAR_LIFT
-    points = shell.smooth(dummy.points + (design.ease + lift) * dummy.normals, 3)
+    bulge = _HOOD_LIFT if design.collar > HOOD_SIZE else 0.0
+    lift = _COLLAR_LIFT + bulge * smoothstep(collar_reach(design, dummy.marks, dummy.points), 0.0, 0.03)
+    points = shell.smooth(dummy.points + (design.ease + lift)[:, None] * dummy.normals, 3)
 
     def level_at(points: np.ndarray, arm: np.ndarray) -> np.ndarray:
-        return collar_level(design, dummy.marks, points, arm)
+        return collar_level(design, dummy.marks, points)
 
-    return _cut_from_shell(
-        "top",
-        top.cloth,
-        points,
-        level_at,
-        "arm",
-        dummy,
-        np.zeros_like(top.hides_skin),
-        top.priority + _LAYER_PRIORITY / 2,
-        top.profile,
-    )
+    uncovered, priority = np.zeros_like(top.hides_skin), top.priority + _LAYER_PRIORITY / 2
+    label, cloth = PARSE_LABELS[top.label], replace(top.cloth, panel=None)
+    return _cut_from_shell(label, cloth, points, level_at, "arm", dummy, uncovered, priority, top.profile)
 
 
 def fit_pants(design: PantsDesign, dummy: Dummy, cloth: Print, top_hem: float | None) -> Garment:
@@ -290,11 +282,13 @@ def fit_pants(design: PantsDesign, dummy: Dummy, cloth: Print, top_hem: float | 
     radius = np.hypot(offset[:, 0], offset[:, 1])
     start = marks.leg_height(0.4)
     thigh = radius[np.abs(left[:, 2] - start) < 0.06].mean()
+    # All of the leg is eased; from the middle of the thigh down it is also as wide as the thigh.
+    eased = radius + design.ease * smoothstep(marks.hip[2] - left[:, 2], -0.05, 0.1)
     down = np.maximum(start - left[:, 2], 0)
-    wanted = thigh + design.ease + design.flare * down
+    straight = np.maximum(thigh + design.ease + design.flare * down - eased, 0) * smoothstep(down, 0.0, 0.15)
     # The insides of the thighs touch: cloth cannot move there.
     inside = np.clip(-offset[:, 0] / np.maximum(radius, 1e-6), 0, 1) * (1 - smoothstep(down, 0.0, 0.35))
-    growth = np.maximum(wanted - radius, 0) * smoothstep(shell.leg[legs], 0.5, 0.95) * (1 - 0.85 * inside)
+    growth = (eased + straight - radius) * smoothstep(shell.leg[legs], 0.5, 0.95) * (1 - 0.85 * inside)
     left[:, :2] += offset * (growth / np.maximum(radius, 1e-6))[:, None]
     left[:, 0] = np.maximum(left[:, 0], np.minimum(0.004, np.abs(points[legs, 0])))
     points = points.copy()

@@ -6,7 +6,7 @@ They are closed forms of the position in the rest pose; how far a point belongs 
 far from that edge, so edges are smooth. Bodies are symmetric: levels look at the left side.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -159,14 +159,26 @@ def top_level(design: TopDesign, marks: Landmarks, points: np.ndarray, arm: np.n
     return level
 
 
-def collar_level(design: TopDesign, marks: Landmarks, points: np.ndarray, arm: np.ndarray) -> np.ndarray:
-    """The level of the collar that lies on the garment around its neckline, open and pointed in front."""
-    neckline = neckline_level(design.neckline, marks, points)
-    low = neckline + design.collar
-    from_neck = marks.neck[2] - points[:, 2]
-    gap = 0.012 + 0.35 * np.maximum(from_neck - design.neckline.depth + 0.01, 0)
-    front = np.minimum(gap - np.abs(points[:, 0]), marks.neck[1] - 0.01 - points[:, 1])
-    return np.maximum(np.maximum(neckline, -low), front)
+def collar_reach(design: TopDesign, marks: Landmarks, points: np.ndarray) -> np.ndarray:
+    """Metres (N,) from `points` (N, 3) out to the outer edge of a collar, negative beyond it."""
+    inner = design.neckline
+    wide = replace(
+        inner,
+        width=inner.width + design.collar,
+        depth=inner.depth + 0.8 * design.collar,
+        back_depth=inner.back_depth + 1.2 * design.collar,
+        stand=None,
+    )
+    return neckline_level(wide, marks, points)
+
+
+def collar_level(design: TopDesign, marks: Landmarks, points: np.ndarray) -> np.ndarray:
+    """The level (N,) of the collar that lies on the garment around its neckline, open and pointed in front."""
+    below_neckline = np.maximum(marks.neck[2] - points[:, 2] - design.neckline.depth + 0.01, 0)
+    gap = 0.012 + 0.35 * below_neckline - np.abs(points[:, 0])
+    front = np.minimum(gap, marks.neck[1] - 0.01 - points[:, 1])
+    ring = np.maximum(neckline_level(design.neckline, marks, points), -collar_reach(design, marks, points))
+    return np.maximum(ring, front)
 
 
 def pants_level(design: PantsDesign, marks: Landmarks, points: np.ndarray, arm: np.ndarray) -> np.ndarray:

@@ -151,9 +151,7 @@ def repeat_tile(picture: np.ndarray, size: float, offset: tuple[float, float] = 
 
     def pattern(u: np.ndarray, v: np.ndarray, width: np.ndarray) -> np.ndarray:
         # The first row of a picture is its upper edge.
-        row = np.floor((offset[1] - v) * texels).astype(np.int32) % _TILE
-        column = np.floor((u - offset[0]) * texels).astype(np.int32) % _TILE
-        return pyramid.at(row, column, width * texels)
+        return pyramid.at((offset[1] - v) * texels, (u - offset[0]) * texels, width * texels)
 
     return pattern
 

@@ -23,11 +23,33 @@ class Pyramid:
     columns: int
 
     def at(self, row: np.ndarray, column: np.ndarray, width: np.ndarray) -> np.ndarray:
-        """Values (N, C) at rows and columns (N,) of the first level inside the picture, averaged over about `width`
-        (N,) of its pixels."""
+        """Values (N, C) at places in the picture, averaged over about a width.
+
+        Args:
+            row, column (`np.ndarray`): (N,) in pixels of the first level, 0.5 is the middle of the first one. The
+                picture repeats.
+            width (`np.ndarray`): (N,) in pixels of the first level. Below half a pixel, colours go over smoothly.
+        """
         level = np.clip(np.log2(np.maximum(width, 1e-6)) + 0.5, 0, len(self.starts) - 1).astype(np.int32)
-        row, column = row.astype(np.int32) >> level, column.astype(np.int32) >> level
-        return self.texels[self.starts[level] + row * (self.columns >> level) + column]
+        in_row, in_column = (np.floor(values).astype(np.int32) for values in (row, column))
+        in_row, in_column = (in_row % self.rows) >> level, (in_column % self.columns) >> level
+        values = self.texels[self.starts[level] + in_row * (self.columns >> level) + in_column]
+        close = np.nonzero(width < 0.5)[0]
+        if len(close):
+            values[close] = self._between_pixels(row[close] - 0.5, column[close] - 0.5)
+        return values
+
+    def _between_pixels(self, row: np.ndarray, column: np.ndarray) -> np.ndarray:
+        """Values (N, C) of the first level, interpolated between the middles of pixels, at whole numbers."""
+        first_row, first_column = np.floor(row).astype(np.int32), np.floor(column).astype(np.int32)
+        down, right = (row - first_row)[:, None], (column - first_column)[:, None]
+
+        def at(rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+            return self.texels[(rows % self.rows) * self.columns + columns % self.columns]
+
+        upper = at(first_row, first_column) * (1 - right) + at(first_row, first_column + 1) * right
+        lower = at(first_row + 1, first_column) * (1 - right) + at(first_row + 1, first_column + 1) * right
+        return upper * (1 - down) + lower * down
 
 
 def make_pyramid(picture: np.ndarray, levels: int) -> Pyramid:

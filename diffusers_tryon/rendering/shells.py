@@ -35,6 +35,7 @@ class Shell:
         arm, leg: (V,) float64, the share by which a vertex belongs to an arm or a leg, softened.
         armpits: (2,) int, the vertices in the left and the right armpit.
         neck_ring: (K,) int, vertices around the upper end.
+        trunk: (T,) int, all vertices but those of arms and feet.
         smoothing: (V, V) sparse, moves each vertex half of the way to the mean of its neighbours.
         corner_sum: (V, F) sparse, sums values of faces at their vertices.
         skin: (S,) int, vertices of the body asset that the dummy covers, S of them.
@@ -48,6 +49,7 @@ class Shell:
     leg: np.ndarray
     armpits: np.ndarray
     neck_ring: np.ndarray
+    trunk: np.ndarray
     smoothing: torch.Tensor
     corner_sum: torch.Tensor
     skin: np.ndarray
@@ -196,6 +198,7 @@ def load_shell() -> Shell:
         leg=leg,
         armpits=np.array(armpits),
         neck_ring=np.nonzero(mean_points[:, 2] > mean_points[:, 2].max() - 0.03)[0],
+        trunk=np.nonzero((arm < 0.3) & (limb_weight("foot", "toe")[sources].mean(axis=1) < 0.5))[0],
         smoothing=smoothing,
         corner_sum=corner_sum,
         skin=body[covered],
