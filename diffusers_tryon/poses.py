@@ -115,7 +115,8 @@ def deepfashion_multimodal21_to_openpose18(keypoints: np.ndarray) -> np.ndarray:
     (https://github.com/yumingj/DeepFashion-MultiModal), a man seen from the front, counted from 0: top of the head,
     right ear, right eye, left eye, left ear, nose, chin, right shoulder, left shoulder, right armpit, left armpit,
     right elbow, left elbow, right wrist, right hip, left hip, left wrist, right knee, left knee, right ankle, left
-    ankle. Its hips lie on the outline of the body rather than in the joint; they are taken as they are.
+    ankle. Left and right are the person's: in 464 of the data set's 488 back views the right shoulder lies at the
+    right. The hips lie on the outline of the body rather than in the joint; they are taken as they are.
 
     Args:
         keypoints (`np.ndarray`): (..., 21, 3) of x, y and visibility in [0, 1], in any unit.

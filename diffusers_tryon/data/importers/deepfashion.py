@@ -65,8 +65,8 @@ def list_pairs(
     - the split: `list_eval_partition.txt`, else the folders `train/` and `test/`. Pose-transfer code has colours of
       one article in both; articles of the test are left out of the training.
 
-    Views of one article in one colour are paired in both directions, never front with back (side and additional views
-    are judged by their keypoints), never a photograph of the article laid flat.
+    Views of one article in one colour are paired in both directions, never front with back (with neither, if the name
+    and the keypoints contradict each other), never a photograph of the article laid flat.
 
     Args:
         root (`Path`): the folder.

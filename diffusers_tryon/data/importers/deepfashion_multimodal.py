@@ -21,7 +21,8 @@ def list_pairs(root: Path, split: str = "train") -> list[TryOnPair | UnusableEnt
 
     Looks in `root` for `images/WOMEN-Tees_Tanks-id_00007838-05_7_additional.jpg`, `segm/..._segm.png`,
     `keypoints/keypoints_loc.txt` and `keypoints/keypoints_vis.txt`. Only the photographs that show somebody from head
-    to foot have label maps (12,701 of 44,096); the others are left out. Views are paired as in `deepfashion`.
+    to foot have label maps (12,701 of 44,096); the others are left out. Views are paired as in `deepfashion`, which
+    leaves some 2,600 pairs of 1,000 articles in a colour, most of them dresses.
 
     The data set has no split. With `list_eval_partition.txt` of DeepFashion In-shop in `root` its split holds; without
     it everything is for training.

@@ -114,27 +114,35 @@ def index_files(folder: Path, suffixes: tuple[str, ...]) -> tuple[dict[View, Pat
 
 
 def facing(view: View, pose: np.ndarray | None) -> Facing:
-    """From where somebody is seen: by the view's number, for side and additional views by the shoulders.
+    """From where somebody is seen: by the view's number and by the shoulders.
+
+    In about one of forty photographs called front, full or back the shoulders say the opposite.
 
     Args:
-        view (`View`): views called front and full show the front.
+        view (`View`): views called front and full show the front; side and additional ones may show anything.
         pose (`np.ndarray`, *optional*): (18, 3) keypoints in the package's format.
 
     Returns:
-        "front", "side" or "back"; "unknown" for an additional view whose shoulders are not known.
+        "front", "side" or "back"; "unknown" if the name and the shoulders contradict each other, or if neither tells.
     """
-    if view.number in (_FRONT, _FULL):
-        return "front"
-    if view.number == _BACK:
-        return "back"
-    shoulders = (
-        None if pose is None else pose[[KEYPOINT_NAMES.index(f"{side}_shoulder") for side in ("right", "left")]]
-    )
-    if shoulders is None or not (shoulders[:, 2] > 0).all():
-        return "side" if view.number == _SIDE else "unknown"
+    by_shoulders = _facing_of_shoulders(pose)
+    if view.number not in (_FRONT, _FULL, _BACK):
+        return by_shoulders or ("side" if view.number == _SIDE else "unknown")
+    by_name: Facing = "back" if view.number == _BACK else "front"
+    return by_name if by_shoulders in (by_name, "side", None) else "unknown"
+
+
+def _facing_of_shoulders(pose: np.ndarray | None) -> Facing | None:
+    """None if a shoulder is missing."""
+    if pose is None:
+        return None
+    right, left = (pose[KEYPOINT_NAMES.index(f"{side}_shoulder")] for side in ("right", "left"))
+    if right[2] == 0 or left[2] == 0:
+        return None
+    if abs(left[0] - right[0]) < _TURNED_SHOULDERS:
+        return "side"
     # Somebody who faces the camera has the right shoulder at the left.
-    width = shoulders[1, 0] - shoulders[0, 0]
-    return "side" if abs(width) < _TURNED_SHOULDERS else "front" if width > 0 else "back"
+    return "front" if right[0] < left[0] else "back"
 
 
 def may_be_paired(first: Facing, second: Facing) -> bool:
