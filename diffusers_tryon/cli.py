@@ -337,7 +337,8 @@ def render(
         process_index=process_index,
         num_processes=num_processes,
     )
-    typer.echo(f"{out}: {report}")
+    whose = f"process {process_index} of {num_processes}: " if num_processes > 1 else ""
+    typer.echo(f"{out}: {whose}{report}")
 
 
 def main() -> None:

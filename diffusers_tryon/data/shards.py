@@ -219,8 +219,9 @@ def _claim_split(out_dir: Path, split: str, settings: dict[str, Any]) -> None:
     """Write what the rows of the split are made of, or compare it with what the folder's rows are made of."""
     path = out_dir / SOURCE_FOLDER / f"{split}.json"
     settings = json.loads(json.dumps(settings))
+    # Looked for first: of a process that starts at the same time, the settings are there before its shards.
+    foreign = next(out_dir.glob(f"{split}-*.parquet"), None)
     if not path.exists():
-        foreign = next(out_dir.glob(f"{split}-*.parquet"), None)
         if foreign is not None:
             raise ValueError(
                 f"`out_dir` holds {foreign}, which does not belong to a dataset that can be continued ({path.name} is "

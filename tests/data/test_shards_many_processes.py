@@ -74,11 +74,15 @@ def run(command: list, **variables: str) -> subprocess.CompletedProcess:
     )
 
 
+ACCELERATE = [
+    *(Path(sys.executable).with_name("accelerate"), "launch", "--multi_gpu", "--num_processes", "2"),
+    *("--main_process_port", "0"),
+]
+
+
 def launch(script: Path, folder: Path, workers: int = 1, **variables: str) -> subprocess.CompletedProcess:
     """Run the script on two processes as a user does."""
-    accelerate = Path(sys.executable).with_name("accelerate")
-    arguments = [accelerate, "launch", "--multi_gpu", "--num_processes", "2", "--main_process_port", "0"]
-    return run([*arguments, script, folder, workers], **variables)
+    return run([*ACCELERATE, script, folder, workers], **variables)
 
 
 def assert_only_whole_shards(folder: Path, whole: dict[str, bytes]) -> None:
@@ -98,6 +102,16 @@ def test_two_launched_processes_write_together_what_one_writes(script, whole, tm
         "process 1 of 2",
     ]
     assert contents(tmp_path) == whole
+
+
+@pytest.mark.slow
+def test_two_launched_renderers_write_the_pool_of_one(tmp_path):
+    command = ["-m", "diffusers_tryon", "render", "--count", "7", "--size", "16", "--rows-per-shard", "2", "--out"]
+    done = run([*ACCELERATE, *command, tmp_path / "two"])
+    assert done.returncode == 0, done.stderr
+    assert "process 0 of 2: 4 rows in 2 shards" in done.stdout and "process 1 of 2: 3 rows in 2 shards" in done.stdout
+    assert run([sys.executable, *command, tmp_path / "one"]).returncode == 0
+    assert contents(tmp_path / "two") == contents(tmp_path / "one")
 
 
 @pytest.mark.slow
