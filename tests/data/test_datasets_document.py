@@ -51,6 +51,15 @@ def test_import_commands_run(command, sources, tmp_path, monkeypatch):
     assert list(tmp_path.glob("*-00000.parquet")) and not (tmp_path / "rejected").exists()
 
 
+def test_the_check_of_a_source_runs(sources, monkeypatch):
+    command = re.search(r"^diffusers-tryon validate .*--source.*$", TEXT, flags=re.M)[0]
+    monkeypatch.chdir(sources)
+    monkeypatch.setattr(sys, "argv", shlex.split(command))
+    with pytest.raises(SystemExit) as stop:
+        main()
+    assert not stop.value.code
+
+
 def test_every_source_has_a_command_and_its_home_page():
     for name, importer in IMPORTERS.items():
         assert any(command.startswith(f"diffusers-tryon import {name} ") for command in COMMANDS)

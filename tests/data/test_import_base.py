@@ -259,6 +259,10 @@ def of_size(width: int, height: int):
     return lambda path: Image.open(path).resize((width, height)).save(path)
 
 
+def broken_exif(path: Path) -> None:
+    Image.open(path).save(path, format="PNG", exif=b"Exif\0\0no orientation")
+
+
 def no_keypoints(path: Path) -> None:
     save_pose(np.zeros((18, 3), np.float32), path)
 
@@ -268,6 +272,7 @@ def no_keypoints(path: Path) -> None:
     [
         ("person.jpg", Path.unlink, "there is no such file"),
         ("person.jpg", cut_short, "no picture, or broken or cut short"),
+        ("person.jpg", broken_exif, "no picture, or broken or cut short"),
         ("person.jpg", no_picture, "no picture, or broken or cut short"),
         ("person.jpg", in_mode("L"), "a photograph must be an RGB picture, this one has mode L"),
         ("person.jpg", of_size(24, 48), "of another ratio than its photograph, 24 x 32 and 24 x 48 pixels"),

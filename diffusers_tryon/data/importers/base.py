@@ -296,6 +296,7 @@ def _open(path: Path) -> tuple[Image.Image, bytes]:
     try:
         with Image.open(io.BytesIO(data)) as image:
             image.load()
+            image.getexif()  # readers of the row's file would stumble on it
     # A broken file raises whatever its decoder stumbled on: OSError, SyntaxError, DecompressionBombError and more.
     except Exception as error:
         raise SourceError(UNREADABLE_IMAGE, f"{path}: no picture, or broken or cut short") from error
