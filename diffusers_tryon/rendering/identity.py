@@ -1,25 +1,28 @@
 # Copyright 2026 The diffusers-tryon authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Who a rendered person is: body, skin, hair, shoes; and how that is painted on the body's vertices."""
+"""Who a rendered person is: body, skin, face, hair, shoes; and how that is painted on the body's vertices."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import numpy as np
 
 from ..composition import PARSE_IDS
-from .body import BodyShape, blend_shapes, limb_weight, shapes_of_split
+from .body import BodyShape, limb_weight, load_body_asset, shapes_of_split
+from .face import Face, draw_face, paint_face
 from .garments import arm_weight, head_weight
+from .hair import Hair, draw_hair, scalp_share
+from .shoes import Shoes, draw_shoes, sock_mask
 
 
+# From very light to very dark; every step is drawn equally often.
 _SKIN_TONES = (
-    np.array([(255, 219, 190), (241, 194, 160), (224, 172, 125), (198, 134, 90), (141, 85, 50), (95, 60, 40)]) / 255
-)
-_HAIR_COLOURS = (
-    np.array([(30, 22, 18), (70, 45, 25), (120, 80, 40), (190, 150, 90), (110, 110, 112), (140, 60, 30)]) / 255
-)
-_EYE_WHITE = 0.92
-# The middle of the line between the lips.
-_MOUTH_VERTEX = 493
+    np.array([(243, 209, 188), (234, 192, 163), (224, 178, 140), (206, 154, 112), (176, 122, 82), (142, 92, 60),
+              (108, 70, 47), (80, 52, 37)]) / 255
+)  # fmt: skip
+# How far beyond a blend of the given bodies a drawn one may go.
+_EXTRAPOLATION = 0.15
+_HEIGHTS = (0.95, 1.06)
 
 
 @dataclass(frozen=True)
@@ -27,62 +30,63 @@ class Identity:
     """A person.
 
     Attributes:
-        shape: the body.
-        skin, hair, shoes, iris: colours (3,) in [0, 1].
-        hair_thickness: metres added to the skull.
-        hair_length: metres of a curtain of long hair below the crown, 0 for short hair.
+        shape: the body, with the offsets of the face.
+        skin: colour (3,) in [0, 1].
+        face, hair, shoes: their looks.
+        seat: colour (3,) of what the person sits on, when sitting.
     """
 
     shape: BodyShape
     skin: np.ndarray
-    hair: np.ndarray
-    shoes: np.ndarray
-    iris: np.ndarray
-    hair_thickness: float
-    hair_length: float
+    face: Face
+    hair: Hair
+    shoes: Shoes
+    seat: np.ndarray
 
 
-def _between_neighbours(rng: np.random.Generator, colours: np.ndarray) -> np.ndarray:
-    """A colour between two that follow each other in the list, slightly off."""
-    first = rng.integers(len(colours) - 1)
-    fraction = rng.random()
-    blend = colours[first] * (1 - fraction) + colours[first + 1] * fraction
-    return np.clip(blend + rng.normal(0, 0.012, 3), 0, 1)
+def _draw_skin(rng: np.random.Generator) -> np.ndarray:
+    """A tone between two neighbours of the list, warmer or cooler."""
+    first = rng.integers(len(_SKIN_TONES) - 1)
+    fraction, warmth = rng.random(), rng.normal(0, 0.018)
+    tone = _SKIN_TONES[first] * (1 - fraction) + _SKIN_TONES[first + 1] * fraction
+    return np.clip(tone * (1 + warmth * np.array((0.6, 0.0, -1.6))), 0.05, 1)
+
+
+def _draw_shape(rng: np.random.Generator, split: str) -> BodyShape:
+    """A blend of three bodies of the split, slightly beyond them, taller or shorter."""
+    asset = load_body_asset()
+    members = rng.choice(shapes_of_split(split), 3, replace=False)
+    weights = rng.dirichlet((1.0, 1.0, 0.5)) * (1 + 3 * _EXTRAPOLATION) - _EXTRAPOLATION
+    weights = (weights / weights.sum()).astype(np.float32)
+    scale = np.float32(rng.uniform(*_HEIGHTS))
+    vertices, joints = (
+        scale * sum(weight * values[member] for weight, member in zip(weights, members))
+        for values in (asset.shapes, asset.joints)
+    )
+    femininity = float(np.clip(weights @ asset.femininity[members], 0, 1))
+    return BodyShape(vertices, joints, femininity)
 
 
 def draw_identity(rng: np.random.Generator, split: str) -> Identity:
-    """Draw a random person; the body is a blend of two shapes of the split ("train" or "test")."""
-    first, second = rng.choice(shapes_of_split(split), 2, replace=False)
-    shape = blend_shapes(int(first), int(second), rng.random())
-    long_hair = rng.random() < (0.75 if shape.femininity > 0.5 else 0.12)
+    """Draw a random person; the body is a blend of shapes of the split ("train" or "test")."""
+    shape_stream, skin_stream, face_stream, hair_stream, shoe_stream, seat_stream = rng.spawn(6)
+    shape = _draw_shape(shape_stream, split)
+    face = draw_face(face_stream, shape.femininity)
+    skin = _draw_skin(skin_stream)
     return Identity(
-        shape=shape,
-        skin=_between_neighbours(rng, _SKIN_TONES),
-        hair=_between_neighbours(rng, _HAIR_COLOURS),
-        shoes=np.clip(rng.uniform(0, 0.6) + rng.uniform(0, 0.25, 3), 0, 1),
-        iris=np.array([(0.25, 0.18, 0.1), (0.2, 0.35, 0.45), (0.25, 0.35, 0.2)])[rng.integers(3)],
-        hair_thickness=rng.uniform(0.008, 0.016),
-        hair_length=rng.uniform(0.12, 0.36) if long_hair else 0.0,
+        shape=replace(shape, vertices=shape.vertices + face.offsets),
+        skin=skin,
+        face=face,
+        hair=draw_hair(hair_stream, shape.femininity, float(skin.mean())),
+        shoes=draw_shoes(shoe_stream, shape.femininity),
+        seat=seat_stream.uniform(0.15, 0.8) * seat_stream.uniform((0.9, 0.8, 0.65), (1.0, 1.0, 1.1)),
     )
 
 
-def eye_centre(shape: BodyShape) -> np.ndarray:
-    """The point (3,) between the eyes, from which the face is measured."""
-    return (shape.joint("eye.L") + shape.joint("eye.R")) / 2
-
-
-def hair_mask(shape: BodyShape) -> np.ndarray:
-    """Which vertices of the asset (V,) lie under the hair: above a hairline that falls from forehead to nape."""
-    from_eyes = shape.vertices - eye_centre(shape)
-    sideways, backwards, up = np.abs(from_eyes[:, 0]), from_eyes[:, 1], from_eyes[:, 2]
-    forehead = 0.062 + 0.25 * np.where(sideways < 0.04, sideways, 0)
-    behind = np.interp(backwards, [0.035, 0.06, 0.1, 0.14], [0.05, 0.0, -0.03, -0.075])
-    return (head_weight() > 0.5) & (up > np.where(backwards < 0.035, forehead, behind))
-
-
-def body_labels(shape: BodyShape) -> np.ndarray:
-    """Label ids (V,) of the bare body."""
-    labels = np.full(len(shape.vertices), PARSE_IDS["torso"], dtype=np.uint8)
+@lru_cache(maxsize=1)
+def _bare_labels() -> np.ndarray:
+    """Label ids (V,) of a body without hair; belongs to vertices, so it is the same for everybody."""
+    labels = np.full(len(load_body_asset().skin_weights), PARSE_IDS["torso"], dtype=np.uint8)
     for name, weight in (
         ("arms", arm_weight()),
         ("hands", limb_weight("wrist", "finger", "metacarpal")),
@@ -91,41 +95,22 @@ def body_labels(shape: BodyShape) -> np.ndarray:
         ("face", head_weight()),
     ):
         labels[weight > 0.5] = PARSE_IDS[name]
-    labels[hair_mask(shape)] = PARSE_IDS["hair"]
+    return labels
+
+
+def body_labels(identity: Identity) -> np.ndarray:
+    """Label ids (V,) of the body with its hair, without clothes."""
+    labels = _bare_labels().copy()
+    labels[scalp_share(identity.hair) > 0.5] = PARSE_IDS["hair"]
+    labels[sock_mask(identity.shoes, identity.shape)] = PARSE_IDS["feet"]
     return labels
 
 
 def body_colours(identity: Identity) -> np.ndarray:
-    """Colours (V, 3) float32 of the bare body with hair, eyebrows, lips and shoes."""
-    shape = identity.shape
-    colours = np.tile(identity.skin, (len(shape.vertices), 1))
-    colours[hair_mask(shape)] = identity.hair
-    colours[shoe_mask()] = identity.shoes
-
-    from_eyes = shape.vertices - eye_centre(shape)
-    on_face = (from_eyes[:, 1] < 0) & (head_weight() > 0.5)
-    for side in "LR":
-        from_eye = shape.vertices - shape.joint(f"eye.{side}")
-        sideways = np.abs(from_eye[:, 0])
-        above_brow = from_eye[:, 2] - 0.024 + 0.12 * sideways
-        colours[on_face & (sideways < 0.023) & (np.abs(above_brow) < 0.0055)] = identity.hair * 0.7
-    from_mouth = shape.vertices - shape.vertices[_MOUTH_VERTEX]
-    lips = on_face & ((from_mouth[:, 0] / 0.026) ** 2 + (from_mouth[:, 2] / 0.0115) ** 2 < 1)
-    colours[lips] = identity.skin * (0.85, 0.55, 0.55)
-    return colours.astype(np.float32)
-
-
-def shoe_mask() -> np.ndarray:
-    """Which vertices of the asset (V,) are inside a shoe."""
-    return limb_weight("foot", "toe") > 0.6
-
-
-def eye_colours(identity: Identity, vertices: np.ndarray) -> np.ndarray:
-    """Colours (N, 3) float32 of an eyeball with rest vertices (N, 3): white, iris, pupil."""
-    from_centre = vertices - vertices.mean(axis=0)
-    radius = np.hypot(from_centre[:, 0], from_centre[:, 2])
-    in_front = from_centre[:, 1] < 0
-    colours = np.full((len(vertices), 3), _EYE_WHITE)
-    colours[in_front & (radius < 0.0062)] = identity.iris
-    colours[in_front & (radius < 0.003)] = 0.02
-    return colours.astype(np.float32)
+    """Colours (V, 3) float32 of the skin, with lips, beard and the scalp below the hair."""
+    colours = np.tile(identity.skin, (len(identity.shape.vertices), 1))
+    paint_face(identity.face, identity.skin, identity.hair.colour, colours)
+    share = 0.92 * scalp_share(identity.hair)[:, None]
+    colours += share * (identity.hair.colour - colours)
+    colours[sock_mask(identity.shoes, identity.shape)] = identity.shoes.sock_colour
+    return np.clip(colours, 0, 1).astype(np.float32)

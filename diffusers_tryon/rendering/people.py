@@ -1,97 +1,90 @@
 # Copyright 2026 The diffusers-tryon authors.
 # SPDX-License-Identifier: Apache-2.0
-"""The posed surfaces of a person without the clothes: skin, eyes, long hair."""
+"""The posed surfaces of a person without the clothes: skin, face, hair, shoes, and what somebody sits on."""
 
 import numpy as np
 
 from ..composition import PARSE_IDS
-from .body import load_body_asset, skin
-from .identity import Identity, body_colours, body_labels, eye_centre, eye_colours, hair_mask, shoe_mask
-from .mesh import vertex_normals
+from .body import limb_weight, load_body_asset
+from .face import beard_thickness, face_surfaces
+from .hair import hair_surfaces
+from .identity import Identity, body_colours, body_labels
+from .mesh import normalize, vertex_normals
+from .shoes import hidden_in_shoes, shoe_surfaces
 from .surfaces import Surface
 
 
-_SHOE_THICKNESS = 0.006
 _SKIN_GLOSS = 0.05
+# Thighs that point downwards by less than this sit: the cosine of 50 degrees.
+_SITTING_SLOPE = 0.64
+_SEAT_WIDTH = 0.46
 
 
 def _skin_surface(identity: Identity, posed: np.ndarray, hidden: np.ndarray) -> Surface:
-    """The body without the faces that clothes hide, with volume added for shoes and short hair."""
+    """The body without the faces that clothes and shoes hide, with volume added for a beard."""
     members, faces = load_body_asset().groups["body"]
-    vertices = posed[members].copy()
-    normals = vertex_normals(vertices, faces)
-    hidden = hidden[members]
+    hidden = (hidden | hidden_in_shoes(identity.shoes, identity.shape))[members]
     covered = hidden[faces[:, 0]] & hidden[faces[:, 1]] & hidden[faces[:, 2]]
-    hair = hair_mask(identity.shape)[members]
-    above_eyes = (identity.shape.vertices[members] - eye_centre(identity.shape))[:, 2]
-    thickness = np.where(hair, identity.hair_thickness + 0.014 * np.clip(above_eyes / 0.12, 0, 1), 0)
-    thickness[shoe_mask()[members]] = _SHOE_THICKNESS
-    vertices += normals * thickness[:, None].astype(np.float32)
+    faces = faces[~covered]
+    vertices = posed[members]
+    normals = vertex_normals(vertices, faces)
+    if identity.face.beard != "none":
+        vertices = vertices + normals * beard_thickness(identity.face)[members, None].astype(np.float32)
     return Surface(
         vertices=vertices,
         normals=normals,
-        faces=faces[~covered],
-        labels=body_labels(identity.shape)[members],
+        faces=faces,
+        labels=body_labels(identity)[members],
         colours=body_colours(identity)[members],
         closed=True,
         gloss=_SKIN_GLOSS,
     )
 
 
-def _eye_surface(identity: Identity, posed: np.ndarray, group: str) -> Surface:
-    members, faces = load_body_asset().groups[group]
-    vertices = posed[members]
-    return Surface(
-        vertices=vertices,
-        normals=vertex_normals(vertices, faces),
-        faces=faces,
-        labels=np.full(len(members), PARSE_IDS["face"], dtype=np.uint8),
-        colours=eye_colours(identity, identity.shape.vertices[members]),
-        closed=True,
-        gloss=_SKIN_GLOSS,
-    )
-
-
-def _long_hair_surface(identity: Identity, transforms: np.ndarray) -> Surface:
-    """A curtain around the back of the head that hangs down and follows head and neck."""
+def seat_surface(identity: Identity, posed: np.ndarray, transforms: np.ndarray) -> Surface | None:
+    """A box below the thighs of somebody who sits, background for the label map; None for who stands."""
     asset = load_body_asset()
-    columns, rows = 33, 14
-    angle, down = np.meshgrid(np.linspace(-2.1, 2.1, columns) + np.pi / 2, np.linspace(0, 1, rows), indexing="ij")
-    centre = eye_centre(identity.shape) + (0, 0.085, 0.035)
-    radius = 0.083 + 0.022 * np.sin(3 * down) + 0.02 * down + 0.004 * np.sin(9 * angle)
-    rest = np.stack(
-        [
-            centre[0] + radius * np.cos(angle),
-            centre[1] + 1.12 * radius * np.sin(angle) - 0.01 * down,
-            centre[2] + 0.03 - identity.hair_length * down,
-        ],
-        axis=-1,
-    ).reshape(-1, 3)
-    corner = (np.arange(columns - 1)[:, None] * rows + np.arange(rows - 1)).reshape(-1)
-    faces = np.concatenate(
-        [
-            np.stack([corner, corner + 1, corner + rows + 1], axis=1),
-            np.stack([corner, corner + rows + 1, corner + rows], axis=1),
-        ]
+    hips, knees = (
+        np.stack(
+            [
+                transforms[asset.joint(f"{name}.{side}"), :, :3] @ identity.shape.joint(f"{name}.{side}")
+                + transforms[asset.joint(f"{name}.{side}"), :, 3]
+                for side in "LR"
+            ]
+        ).astype(np.float64)
+        for name in ("upperleg01", "lowerleg01")
     )
-    with_neck = 0.5 * np.clip(1.3 * down.reshape(-1) - 0.2, 0, 1)
-    weights = np.zeros((len(rest), len(asset.joint_names)), np.float32)
-    weights[:, asset.joint("head")], weights[:, asset.joint("neck01")] = 1 - with_neck, with_neck
-    vertices = skin(rest, weights, transforms)
-    # Strands: every column has its own brightness.
-    brightness = 1 + 0.15 * np.sin(np.arange(columns) * 2.4)
-    colours = np.repeat(brightness[:, None] * identity.hair, rows, axis=0)
+    if normalize(knees - hips)[:, 2].min() < -_SITTING_SLOPE:
+        return None
+    below = posed[limb_weight("pelvis", "upperleg01") > 0.6]
+    top, bottom = below[:, 2].min() + 0.02, posed[asset.groups["body"][0], 2].min()
+    forwards = normalize((knees - hips).mean(axis=0) * (1, 1, 0))
+    leftwards = np.array([-forwards[1], forwards[0], 0.0])
+    middle = hips.mean(axis=0) * (1, 1, 0)
+    reach = 0.6 * np.linalg.norm((knees - hips).mean(axis=0)[:2])
+    corners = [
+        middle + along * forwards + aside * _SEAT_WIDTH / 2 * leftwards + (0, 0, height)
+        for along in (-0.2, reach)
+        for aside in (-1, 1)
+        for height in (bottom, top)
+    ]
+    # Each side has corners of its own, so that edges stay sharp.
+    sides = np.array([(0, 1, 3, 2), (4, 6, 7, 5), (0, 4, 5, 1), (2, 3, 7, 6), (1, 5, 7, 3), (0, 2, 6, 4)])
+    vertices = np.array(corners)[sides.reshape(-1)].astype(np.float32)
+    first = 4 * np.arange(6)[:, None]
+    faces = np.concatenate([first + (0, 1, 2), first + (0, 2, 3)])
     return Surface(
         vertices=vertices,
         normals=vertex_normals(vertices, faces),
         faces=faces,
-        labels=np.full(len(vertices), PARSE_IDS["hair"], dtype=np.uint8),
-        colours=np.clip(colours, 0, 1).astype(np.float32),
-        gloss=_SKIN_GLOSS,
+        labels=np.full(len(vertices), PARSE_IDS["background"], dtype=np.uint8),
+        colours=np.tile(identity.seat, (len(vertices), 1)).astype(np.float32),
     )
 
 
-def body_surfaces(identity: Identity, posed: np.ndarray, transforms: np.ndarray, hidden: np.ndarray) -> list[Surface]:
+def body_surfaces(
+    identity: Identity, posed: np.ndarray, transforms: np.ndarray, hidden: np.ndarray, looks_at: np.ndarray
+) -> list[Surface]:
     """Everything of a person but the clothes.
 
     Args:
@@ -99,9 +92,14 @@ def body_surfaces(identity: Identity, posed: np.ndarray, transforms: np.ndarray,
         posed (`np.ndarray`): (V, 3) posed vertices of the body asset.
         transforms (`np.ndarray`): (J, 3, 4) joint transforms that posed them.
         hidden (`np.ndarray`): (V,) bool, vertices that clothes cover; faces between hidden vertices are left out.
+        looks_at (`np.ndarray`): (3,) where the eyes look, usually the camera.
     """
+    shape = identity.shape
     surfaces = [_skin_surface(identity, posed, hidden)]
-    surfaces += [_eye_surface(identity, posed, group) for group in ("left_eye", "right_eye")]
-    if identity.hair_length:
-        surfaces.append(_long_hair_surface(identity, transforms))
-    return surfaces
+    surfaces += face_surfaces(
+        identity.face, shape, identity.skin, identity.hair.colour, posed, transforms, looks_at
+    )
+    surfaces += hair_surfaces(identity.hair, shape, transforms)
+    surfaces += shoe_surfaces(identity.shoes, shape, transforms)
+    seat = seat_surface(identity, posed, transforms)
+    return surfaces if seat is None else [*surfaces, seat]
