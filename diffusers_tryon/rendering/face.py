@@ -13,7 +13,8 @@ import numpy as np
 
 from ..composition import PARSE_IDS
 from .body import BodyShape, limb_weight, load_body_asset, rotation, skin
-from .mesh import normalize, vertex_normals
+from .mesh import normalize
+from .parts import Part, grid_faces
 from .surfaces import Surface
 
 
@@ -144,6 +145,17 @@ def _masks() -> dict[str, np.ndarray]:
     }
 
 
+@lru_cache(maxsize=1)
+def inner_faces() -> np.ndarray:
+    """Which faces (F,) of the body's group line the mouth and the nose inside the head, where nobody sees them."""
+    members, points = _face_members()
+    inside = np.zeros(len(load_body_asset().skin_weights), dtype=bool)
+    in_mouth = (np.abs(points[:, 0]) < 34) & (points[:, 1] > -8) & (points[:, 2] > -98) & (points[:, 2] < 0)
+    inside[members] = in_mouth & (points[:, 1] < 60)
+    body, faces = load_body_asset().groups["body"]
+    return inside[body][faces].all(axis=1)
+
+
 def draw_face(rng: np.random.Generator, femininity: float) -> Face:
     """Draw a face for a body of a femininity in [0, 1]."""
     feminine = femininity > 0.5
@@ -226,18 +238,6 @@ def _brow_places() -> tuple[np.ndarray, np.ndarray]:
     return members[nearest], weights
 
 
-def _strip_faces(columns: int, rows: int) -> np.ndarray:
-    """Faces of a grid of columns x rows vertices."""
-    column, row = np.meshgrid(np.arange(columns - 1), np.arange(rows - 1), indexing="ij")
-    first = (column * rows + row).reshape(-1)
-    return np.concatenate(
-        [
-            np.stack([first, first + 1, first + rows + 1], axis=1),
-            np.stack([first, first + rows + 1, first + rows], axis=1),
-        ]
-    )
-
-
 def _head_axes(transforms: np.ndarray) -> np.ndarray:
     """The rotation (3, 3) of the head: its columns point to the person's left, back and up."""
     return transforms[load_body_asset().joint("head"), :, :3].astype(np.float64)
@@ -261,7 +261,7 @@ def _brows(
     points = middle + (half * across)[..., None] * axes[:, 2] - (0.0034 - 0.0008 * across**2)[:, None] * axes[:, 1]
     strength = face.brow_strength * (1 - across**2) ** 0.5 * np.sin(np.pi * (0.12 + 0.82 * share)) ** 0.5
     colours = skin_colour + strength[..., None] * (0.8 * hair_colour - skin_colour)
-    faces = _strip_faces(_BROW_COLUMNS, _BROW_ROWS)
+    faces = grid_faces(_BROW_COLUMNS, _BROW_ROWS, closed=False)
     points = points.reshape(-1, 3).astype(np.float32)
     faces = np.concatenate([faces, faces + _BROW_COLUMNS * _BROW_ROWS])
     return Surface(
@@ -293,9 +293,11 @@ def _iris_disc() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     columns = 14
     turn = np.arange(columns + 1)[:, None] * 2 * np.pi / columns
     tilt = np.arcsin(radii)
-    directions = np.stack([np.sin(tilt) * np.cos(turn), -np.cos(tilt) + 0 * turn, np.sin(tilt) * np.sin(turn)], axis=-1)
+    directions = np.stack(
+        [np.sin(tilt) * np.cos(turn), -np.cos(tilt) + 0 * turn, np.sin(tilt) * np.sin(turn)], axis=-1
+    )
     ring = np.tile(np.arange(len(radii)), columns + 1)
-    return directions.reshape(-1, 3), ring, _strip_faces(columns + 1, len(radii))
+    return directions.reshape(-1, 3), ring, grid_faces(columns + 1, len(radii), closed=False)
 
 
 def _eye(face: Face, side: str, shape: BodyShape, transforms: np.ndarray, looks_at: np.ndarray) -> list[Surface]:
@@ -330,9 +332,10 @@ def _eye(face: Face, side: str, shape: BodyShape, transforms: np.ndarray, looks_
     return surfaces
 
 
-def _glasses(face: Face, shape: BodyShape, transforms: np.ndarray) -> Surface:
-    """Two rims, a bridge and two temples; dark glasses have lenses."""
-    asset = load_body_asset()
+def glasses_parts(face: Face, shape: BodyShape) -> list[Part]:
+    """Two rims, a bridge and two temples; dark glasses have lenses; nothing without glasses."""
+    if face.glasses == "none":
+        return []
     left, right = shape.joint("eye.L").astype(np.float64), shape.joint("eye.R").astype(np.float64)
     nose_front = -0.036
     width = {"thin": 0.0016, "thick": 0.004, "dark": 0.003}[face.glasses]
@@ -364,15 +367,9 @@ def _glasses(face: Face, shape: BodyShape, transforms: np.ndarray) -> Surface:
         faces.append(first + np.array([[0, 1, 3], [0, 3, 2]]))
         first += 4
     rest, corners = np.concatenate(points), np.concatenate(faces)
-    vertices = skin(rest, np.ones((len(rest), 1), np.float32), transforms[[asset.joint("head")]])
-    return Surface(
-        vertices=vertices,
-        normals=vertex_normals(vertices, corners),
-        faces=corners,
-        labels=np.full(len(rest), PARSE_IDS["glasses"], dtype=np.uint8),
-        colours=np.tile(face.glasses_colour, (len(rest), 1)).astype(np.float32),
-        gloss=_EYE_GLOSS,
-    )
+    weights = np.ones((len(rest), 1), np.float32)
+    colours = np.tile(face.glasses_colour, (len(rest), 1)).astype(np.float32)
+    return [Part(rest, ("head",), weights, corners, colours, "glasses", gloss=_EYE_GLOSS)]
 
 
 def face_surfaces(
@@ -384,7 +381,7 @@ def face_surfaces(
     transforms: np.ndarray,
     looks_at: np.ndarray,
 ) -> list[Surface]:
-    """What lies on the painted skin of a face: brows, eyes, glasses.
+    """What lies on the painted skin of a face and moves with it: brows and eyes.
 
     Args:
         face (`Face`): the face.
@@ -398,6 +395,4 @@ def face_surfaces(
     surfaces = [_brows(face, skin_colour, hair_colour, posed, transforms)]
     for side in "LR":
         surfaces += _eye(face, side, shape, transforms, looks_at)
-    if face.glasses != "none":
-        surfaces.append(_glasses(face, shape, transforms))
     return surfaces

@@ -11,11 +11,9 @@ from functools import lru_cache
 
 import numpy as np
 
-from ..composition import PARSE_IDS
-from .body import BodyShape, limb_weight, load_body_asset, skin
+from .body import BodyShape, limb_weight, load_body_asset
 from .contact import measure_trunk
-from .mesh import vertex_normals
-from .surfaces import Surface
+from .parts import Part, grid_faces
 
 
 # From the point between the eyes to the point inside the skull.
@@ -254,13 +252,13 @@ def scalp_share(hair: Hair) -> np.ndarray:
     return share
 
 
-def _grid_faces(columns: int, rows: int, closed: bool) -> np.ndarray:
-    """Faces of a grid of columns x rows vertices; seen from outside when columns run to the left and rows down."""
-    column, row = np.meshgrid(np.arange(columns if closed else columns - 1), np.arange(rows - 1), indexing="ij")
-    first, second = (column * rows + row).reshape(-1), ((column + 1) % columns * rows + row).reshape(-1)
-    upper = np.stack([first, first + 1, second + 1], axis=1)
-    lower = np.stack([first, second + 1, second], axis=1)
-    return np.concatenate([upper, lower])
+def below_hair(hair: Hair) -> np.ndarray:
+    """Which vertices (V,) of the asset lie deep below hair, where nobody sees them."""
+    members, around, down = head_places()
+    hidden = np.zeros(len(load_body_asset().skin_weights), dtype=bool)
+    if hair.style != "bald":
+        hidden[members] = down < hairline(hair, around) - 14
+    return hidden
 
 
 def _hang_weights(points: np.ndarray, shape: BodyShape) -> np.ndarray:
@@ -271,29 +269,19 @@ def _hang_weights(points: np.ndarray, shape: BodyShape) -> np.ndarray:
     return np.stack([1 - with_trunk, with_trunk], axis=1).astype(np.float32)
 
 
-def _surface(
+def _part(
     points: np.ndarray,
     faces: np.ndarray,
     colours: np.ndarray,
     label: str,
     shape: BodyShape,
-    transforms: np.ndarray,
     priority: float = 0.0,
     gloss: float = _GLOSS,
-) -> Surface:
-    """Pose points (N, 3) around the head of a body at rest."""
-    asset = load_body_asset()
-    joints = [asset.joint("head"), asset.joint("spine01")]
-    vertices = skin(points, _hang_weights(points, shape), transforms[joints])
-    return Surface(
-        vertices=vertices,
-        normals=vertex_normals(vertices, faces),
-        faces=faces,
-        labels=np.full(len(points), PARSE_IDS[label], dtype=np.uint8),
-        colours=np.clip(colours, 0, 1).astype(np.float32),
-        priority=priority,
-        gloss=gloss,
-    )
+) -> Part:
+    """Points (N, 3) around the head of a body at rest, as something that follows head and back."""
+    weights = _hang_weights(points, shape)
+    colours = np.clip(colours, 0, 1).astype(np.float32)
+    return Part(points, ("head", "spine01"), weights, faces, colours, label, priority, gloss)
 
 
 def _strand_colours(hair: Hair, columns: int, rows: int, layer: int) -> np.ndarray:
@@ -354,7 +342,7 @@ def _fall(hair: Hair, shape: BodyShape, points: np.ndarray, sides: np.ndarray) -
     return moved
 
 
-def _curtain(hair: Hair, shape: BodyShape, radii: np.ndarray, transforms: np.ndarray, flat: float) -> list[Surface]:
+def _curtain(hair: Hair, shape: BodyShape, radii: np.ndarray, flat: float) -> list[Part]:
     """Long hair around sides and back, as one surface behind and one for each side in front."""
     angles = _column_angles()
     style = HAIR_STYLES[hair.style]
@@ -392,16 +380,16 @@ def _curtain(hair: Hair, shape: BodyShape, radii: np.ndarray, transforms: np.nda
     behind = ~sides | np.roll(~sides, 1) | np.roll(~sides, -1)
     groups = [(behind, _PRIORITY_BEHIND), (sides & (around > 0), _PRIORITY_IN_FRONT),
               (sides & (around < 0), _PRIORITY_IN_FRONT)]  # fmt: skip
-    surfaces = []
+    parts = []
     for members, priority in groups:
         if members.sum() > 1:
-            faces = _grid_faces(int(members.sum()), _ROWS, closed=False)
+            faces = grid_faces(int(members.sum()), _ROWS, closed=False)
             group = points[members].reshape(-1, 3), faces, colours[members].reshape(-1, 3)
-            surfaces.append(_surface(*group, "hair", shape, transforms, priority))
-    return surfaces
+            parts.append(_part(*group, "hair", shape, priority))
+    return parts
 
 
-def _tail(hair: Hair, shape: BodyShape, radii: np.ndarray, transforms: np.ndarray) -> Surface:
+def _tail(hair: Hair, shape: BodyShape, radii: np.ndarray) -> Part:
     """A tail that leaves the back of the head and falls on the back."""
     trunk = measure_trunk(shape)
     columns, rows = 10, _ROWS
@@ -418,11 +406,11 @@ def _tail(hair: Hair, shape: BodyShape, radii: np.ndarray, transforms: np.ndarra
     turn = np.arange(columns)[:, None] * 2 * np.pi / columns
     ring = np.stack([np.cos(turn), -np.sin(turn), 0 * turn], axis=-1)
     points = (axis + ring * thickness[:, None]).reshape(-1, 3)
-    faces = _grid_faces(columns, rows, closed=True)
-    return _surface(points, faces, _strand_colours(hair, columns, rows, 3), "hair", shape, transforms)
+    faces = grid_faces(columns, rows, closed=True)
+    return _part(points, faces, _strand_colours(hair, columns, rows, 3), "hair", shape)
 
 
-def _bun(hair: Hair, shape: BodyShape, radii: np.ndarray, transforms: np.ndarray) -> Surface:
+def _bun(hair: Hair, shape: BodyShape, radii: np.ndarray) -> Part:
     """A ball on the back of the head or on its top."""
     columns, rows = 12, 8
     place = 20 if hair.noise[2, 0, 0] > 0 else 68
@@ -431,11 +419,11 @@ def _bun(hair: Hair, shape: BodyShape, radii: np.ndarray, transforms: np.ndarray
     uneven = 1 + 0.05 * hair.noise[3, :columns, :rows]
     uneven[:, [0, -1]] = 1
     points = (centre + directions * (hair.bun * uneven)[..., None]).reshape(-1, 3)
-    faces = _grid_faces(columns, rows, closed=True)
-    return _surface(points, faces, _strand_colours(hair, columns, rows, 3), "hair", shape, transforms)
+    faces = grid_faces(columns, rows, closed=True)
+    return _part(points, faces, _strand_colours(hair, columns, rows, 3), "hair", shape)
 
 
-def _hat(hair: Hair, shape: BodyShape, radii: np.ndarray, transforms: np.ndarray) -> list[Surface]:
+def _hat(hair: Hair, shape: BodyShape, radii: np.ndarray) -> list[Part]:
     """A cap with a peak, a beanie or a hat with a brim."""
     angles = _column_angles()
     centre = skull_centre(shape)
@@ -452,13 +440,17 @@ def _hat(hair: Hair, shape: BodyShape, radii: np.ndarray, transforms: np.ndarray
     radius = _radius_at(radii, down) + thickness
     radius[:, 0] = radius[:, 0].mean()
     points = centre + _directions(angles[:, None], down) * radius[..., None]
-    ribs = 0.04 * (np.arange(_COLUMNS) % 2)[:, None] if hair.hat == "beanie" else 0.03 * (np.arange(_COLUMNS) % 8 == 0)[:, None]
+    ribs = (
+        0.04 * (np.arange(_COLUMNS) % 2)[:, None]
+        if hair.hat == "beanie"
+        else 0.03 * (np.arange(_COLUMNS) % 8 == 0)[:, None]
+    )
     shade = 1 - ribs + 0 * share
     colours = (shade[..., None] * hair.hat_colour).reshape(-1, 3)
-    faces = _grid_faces(_COLUMNS, rows, closed=True)
-    surfaces = [_surface(points.reshape(-1, 3), faces, colours, "hat", shape, transforms, gloss=0.01)]
+    faces = grid_faces(_COLUMNS, rows, closed=True)
+    parts = [_part(points.reshape(-1, 3), faces, colours, "hat", shape, gloss=0.01)]
     if hair.hat == "beanie":
-        return surfaces
+        return parts
     members = np.nonzero(np.abs(angles) < 66)[0] if hair.hat == "cap" else np.arange(_COLUMNS)
     width = 0.075 * np.clip(np.cos(np.radians(angles[members] * 1.35)), 0, 1) ** 0.6 if hair.hat == "cap" else 0.06
     outwards = _directions(angles[members], 90.0)
@@ -466,29 +458,27 @@ def _hat(hair: Hair, shape: BodyShape, radii: np.ndarray, transforms: np.ndarray
     edge = points[members, -1][:, None]
     brim = edge + (out * np.broadcast_to(width, len(members))[:, None, None]) * outwards[:, None]
     brim[..., 2] -= 0.012 * out[:, 0] ** 2 + (0.012 * np.sin(np.radians(angles[members])) ** 2)[:, None] * out[:, 0]
-    faces = _grid_faces(len(members), 4, closed=hair.hat != "cap")
+    faces = grid_faces(len(members), 4, closed=hair.hat != "cap")
     colours = np.tile(0.9 * hair.hat_colour, (brim.shape[0] * 4, 1))
-    surfaces.append(_surface(brim.reshape(-1, 3), faces, colours, "hat", shape, transforms, gloss=0.01))
-    return surfaces
+    parts.append(_part(brim.reshape(-1, 3), faces, colours, "hat", shape, gloss=0.01))
+    return parts
 
 
-def hair_surfaces(hair: Hair, shape: BodyShape, transforms: np.ndarray) -> list[Surface]:
-    """Hair and hat of a body whose joints moved by `transforms` (J, 3, 4)."""
+def hair_parts(hair: Hair, shape: BodyShape) -> list[Part]:
+    """Hair and hat of a body."""
     radii = _skull_radii(shape)
     flat = 0.008 if hair.hat else None
-    surfaces = []
+    parts = []
     if hair.style != "bald":
         points, down = _cap(hair, shape, radii, flat)
-        faces = _grid_faces(_COLUMNS, _ROWS, closed=True)
-        surfaces.append(
-            _surface(points, faces, _strand_colours(hair, _COLUMNS, _ROWS, 0), "hair", shape, transforms)
-        )
+        faces = grid_faces(_COLUMNS, _ROWS, closed=True)
+        parts.append(_part(points, faces, _strand_colours(hair, _COLUMNS, _ROWS, 0), "hair", shape))
     if hair.length:
-        surfaces += _curtain(hair, shape, radii, transforms, flat or 1.0)
+        parts += _curtain(hair, shape, radii, flat or 1.0)
     if hair.tail:
-        surfaces.append(_tail(hair, shape, radii, transforms))
+        parts.append(_tail(hair, shape, radii))
     if hair.bun:
-        surfaces.append(_bun(hair, shape, radii, transforms))
+        parts.append(_bun(hair, shape, radii))
     if hair.hat:
-        surfaces += _hat(hair, shape, radii, transforms)
-    return surfaces
+        parts += _hat(hair, shape, radii)
+    return parts

@@ -159,7 +159,7 @@ def photograph(person: DressedPerson, shot: Shot, category: str, size: int) -> P
     camera = aim(shot.view, points, body_heading(keypoints))
 
     hidden = np.any([garment.hides_skin for garment in person.garments], axis=0)
-    surfaces = body_surfaces(person.identity, posed, transforms, hidden) + garment_surfaces
+    surfaces = body_surfaces(person.identity, posed, transforms, hidden, looks_at=camera.position) + garment_surfaces
     shading = posed[asset.groups["body"][0]]
     if sits(keypoints):
         seat = seat_surface(shot.seat, posed)

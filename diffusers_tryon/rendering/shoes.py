@@ -7,10 +7,8 @@ from functools import lru_cache
 
 import numpy as np
 
-from ..composition import PARSE_IDS
-from .body import BodyShape, limb_weight, load_body_asset, skin
-from .mesh import vertex_normals
-from .surfaces import Surface
+from .body import BodyShape, limb_weight, load_body_asset
+from .parts import Part
 
 
 _SECTIONS = 12
@@ -47,7 +45,9 @@ def draw_shoes(rng: np.random.Generator, femininity: float) -> Shoes:
     """Draw shoes for a body of a femininity in [0, 1]."""
     shares = (0.06, 0.24, 0.12, 0.38, 0.20) if femininity > 0.5 else (0.06, 0.0, 0.24, 0.5, 0.20)
     kind = str(rng.choice(("bare", "ballerina", "loafer", "sneaker", "boot"), p=shares))
-    leather = np.array([(26, 23, 22), (70, 44, 28), (120, 80, 50), (58, 20, 22), (196, 170, 140)])[rng.integers(5)] / 255
+    leather = (
+        np.array([(26, 23, 22), (70, 44, 28), (120, 80, 50), (58, 20, 22), (196, 170, 140)])[rng.integers(5)] / 255
+    )
     coloured = np.clip(rng.uniform(0.05, 0.9) + rng.uniform(-0.2, 0.2, 3), 0.03, 0.95)
     colour = coloured if kind in ("sneaker", "ballerina") else leather
     white_sole = kind == "sneaker" and rng.random() < 0.7
@@ -191,12 +191,11 @@ def _shaft(shoes: Shoes, shape: BodyShape, side: str) -> tuple[np.ndarray, np.nd
     return np.concatenate(rings), np.concatenate(faces)
 
 
-def shoe_surfaces(shoes: Shoes, shape: BodyShape, transforms: np.ndarray) -> list[Surface]:
-    """The shoes of a body whose joints moved by `transforms` (J, 3, 4); none for bare feet."""
+def shoe_parts(shoes: Shoes, shape: BodyShape) -> list[Part]:
+    """The shoes of a body; none for bare feet."""
     if shoes.kind == "bare":
         return []
-    asset = load_body_asset()
-    surfaces = []
+    parts = []
     for side in "LR":
         members, _ = _foot_bins(side)
         floor = float(shape.vertices[members, 2].min())
@@ -211,16 +210,6 @@ def shoe_surfaces(shoes: Shoes, shape: BodyShape, transforms: np.ndarray) -> lis
             faces = np.concatenate([faces, shaft_faces + len(points)])
             colours = np.concatenate([colours, np.tile(shoes.colour, (len(shaft), 1)).astype(np.float32)])
             points = np.concatenate([points, shaft])
-        joints = [asset.joint(f"foot.{side}"), asset.joint(f"lowerleg02.{side}")]
-        vertices = skin(points, weights, transforms[joints])
-        surfaces.append(
-            Surface(
-                vertices=vertices,
-                normals=vertex_normals(vertices, faces),
-                faces=faces,
-                labels=np.full(len(points), PARSE_IDS["feet"], dtype=np.uint8),
-                colours=colours,
-                gloss=_GLOSSES[shoes.kind],
-            )
-        )
-    return surfaces
+        joints = (f"foot.{side}", f"lowerleg02.{side}")
+        parts.append(Part(points, joints, weights, faces, colours, "feet", gloss=_GLOSSES[shoes.kind]))
+    return parts

@@ -3,7 +3,6 @@
 """What holds in every rendered row."""
 
 from dataclasses import replace
-from itertools import combinations
 
 import numpy as np
 import pytest
@@ -13,7 +12,7 @@ from diffusers_tryon.composition import CATEGORIES, GARMENT_LABELS, KEPT_LABELS,
 from diffusers_tryon.data.schema import dataset_features
 from diffusers_tryon.poses import OCCLUDED_VISIBILITY, check_pose
 from diffusers_tryon.rendering import samples
-from diffusers_tryon.rendering.body import TEST_SHAPES, load_body_asset, shapes_of_split
+from diffusers_tryon.rendering.body import TEST_SHAPES, limb_weight, load_body_asset, shapes_of_split
 from diffusers_tryon.rendering.identity import draw_identity
 from diffusers_tryon.rendering.outfits import draw_outfit, exchange_garment
 from diffusers_tryon.rendering.photography import draw_shot, dress, photograph
@@ -217,7 +216,7 @@ def test_the_target_of_an_unpaired_row_is_the_same_person_in_another_garment(unp
         changed_in_head += list(difference[label_mask(parse, ("face", "hair"))] > 2)
         changed_in_kept += list(difference[row["agnostic_mask"] == 0] > 2)
     # What the category keeps changes only where the other garment covers it or throws another shadow.
-    assert np.mean(changed_in_head) < 0.06 and np.mean(changed_in_kept) < 0.08
+    assert np.mean(changed_in_head) < 0.12 and np.mean(changed_in_kept) < 0.1
 
 
 def touching(picture: Picture, names: tuple[str, ...]) -> np.ndarray:
@@ -248,24 +247,21 @@ def test_without_shadows_only_the_garments_differ_between_a_person_and_its_targe
 
 
 def distance_to_blends(vertices: np.ndarray, shapes: tuple[int, ...]) -> float:
-    """The largest error (metres) when `vertices` are explained as a blend of the best two of `shapes`."""
-    rest = load_body_asset().shapes
-    errors = []
-    for first, second in combinations(shapes, 2):
-        step = (rest[second] - rest[first]).ravel()
-        fraction = np.clip(step @ (vertices - rest[first]).ravel() / (step @ step), 0, 1)
-        errors.append(np.abs(rest[first] + fraction * (rest[second] - rest[first]) - vertices).max())
-    return min(errors)
+    """The largest error (metres) when the body below the head is explained as a scaled blend of `shapes`."""
+    below_head = (limb_weight("head", "neck03", "eye") == 0) & (limb_weight("spine", "upperleg", "upperarm") > 0)
+    basis = load_body_asset().shapes[list(shapes)][:, below_head].reshape(len(shapes), -1).T.astype(np.float64)
+    target = vertices[below_head].ravel()
+    weights, *_ = np.linalg.lstsq(basis, target, rcond=None)
+    return np.abs(basis @ weights - target).max()
 
 
 def test_identities_of_the_splits_come_from_different_bodies():
     assert not set(shapes_of_split("train")) & set(TEST_SHAPES)
-    # A blend that is almost one of its ends is explained by either split's shapes only if it has that end.
     for seed in range(4):
         test_body = draw_identity(np.random.default_rng(seed), "test").shape.vertices
         train_body = draw_identity(np.random.default_rng(seed), "train").shape.vertices
         assert distance_to_blends(test_body, TEST_SHAPES) < 1e-5
-        assert distance_to_blends(train_body, TEST_SHAPES) > 1e-3
+        assert distance_to_blends(train_body, TEST_SHAPES) > 2e-3
 
 
 @pytest.mark.parametrize(

@@ -47,7 +47,7 @@ def photograph_keypoints(
     identity = replace(draw_identity(rng, "train"), shape=blend_shapes(0, 0, 0.0))
     garments = fit_outfit(draw_outfit(rng, "dress"), identity.shape) if dressed else []
     hidden = np.any([np.zeros(len(posed), bool)] + [garment.hides_skin for garment in garments], axis=0)
-    surfaces = body_surfaces(identity, posed, transforms, hidden)
+    surfaces = body_surfaces(identity, posed, transforms, hidden, looks_at=np.array([0.0, -4.0, 0.9]))
     surfaces += [garment_surface(garment, transforms) for garment in garments]
     surfaces += extra or []
     setting = Setting(draw_light(rng), np.zeros(3), np.zeros(2))
