@@ -90,6 +90,11 @@ class DressedPerson:
     outfit: Outfit
     garments: tuple[Garment, ...]
 
+    @property
+    def wears_skirt(self) -> bool:
+        """Whether the outfit has a skirt, alone or of a dress."""
+        return any(garment.label in (PARSE_IDS["skirt"], PARSE_IDS["dress"]) for garment in self.garments)
+
 
 def dress(identity: Identity, outfit: Outfit) -> DressedPerson:
     """Put an outfit on a person."""
@@ -99,7 +104,12 @@ def dress(identity: Identity, outfit: Outfit) -> DressedPerson:
 
 
 def draw_shot(
-    rng: np.random.Generator, identity: Identity, category: str, from_behind: bool, of_garment: bool
+    rng: np.random.Generator,
+    identity: Identity,
+    category: str,
+    from_behind: bool,
+    of_garment: bool,
+    may_sit: bool = True,
 ) -> Shot:
     """Draw a photograph.
 
@@ -110,6 +120,7 @@ def draw_shot(
         from_behind (`bool`): show the person's back.
         of_garment (`bool`): the garment will be cut out: mostly it alone is framed, as a crop would do, and there is
             no background.
+        may_sit (`bool`): whether the person may sit, see `sample_pose`.
     """
     pose_stream, view_stream, light_stream, background_stream, wrinkle_stream, finish_stream, seat_stream = rng.spawn(
         7
@@ -121,7 +132,7 @@ def draw_shot(
     else:
         view = draw_view(view_stream, framing, from_behind, _PERSON_MARGIN)
     return Shot(
-        rotations=sample_pose(pose_stream, identity.shape, view.facing),
+        rotations=sample_pose(pose_stream, identity.shape, view.facing, may_sit),
         view=view,
         light=draw_light(light_stream),
         background=None if of_garment else draw_background(background_stream),

@@ -271,7 +271,7 @@ def _pose_arms(rng: np.random.Generator, shape: BodyShape, body: Rotations, sitt
     return rotations
 
 
-def sample_pose(rng: np.random.Generator, shape: BodyShape, facing: float = 0.0) -> Rotations:
+def sample_pose(rng: np.random.Generator, shape: BodyShape, facing: float = 0.0, may_sit: bool = True) -> Rotations:
     """Draw a pose: legs, spine, head, both arms and all fingers.
 
     Args:
@@ -279,12 +279,13 @@ def sample_pose(rng: np.random.Generator, shape: BodyShape, facing: float = 0.0)
         shape (`BodyShape`): the body, whose measures decide where hands rest and what stays outside of what.
         facing (`float`): degrees by which the camera stands around the person, as in `cameras.View`; the head turns
             some of the way to it.
+        may_sit (`bool`): whether the person may sit; a skirt would stand off the thighs like a bell.
 
     Returns:
         `dict[str, np.ndarray]`: rotation matrices by joint name, for `forward_kinematics`.
     """
     kind = rng.random()
-    sitting, swing = kind < _SITTING_SHARE, 0.0
+    sitting, swing = may_sit and kind < _SITTING_SHARE, 0.0
     if sitting:
         rotations = _sit(rng)
     elif kind < _SITTING_SHARE + _WALKING_SHARE:

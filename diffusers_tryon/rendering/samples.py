@@ -71,14 +71,16 @@ def _draw_person(split: str, seed: int, identity_purpose: int, outfit_purpose: i
     return dress(identity, draw_outfit(_stream(split, seed, outfit_purpose), plan.category))
 
 
-def _photograph_well(split: str, seed: int, purpose: int, plan: _Plan, person: DressedPerson, size: int) -> Photograph:
+def _photograph_well(
+    split: str, seed: int, purpose: int, plan: _Plan, person: DressedPerson, size: int, may_sit: bool
+) -> Photograph:
     """Photograph a person, again if little of the garment is seen; the best of a few attempts."""
     least = _MIN_AREA_ON_PERSON if purpose == _PERSON_SHOT else _MIN_AREA_OF_GARMENT
     taken = []
     for attempt in range(_MAX_ATTEMPTS):
         rng = _stream(split, seed, purpose, attempt)
         of_garment = purpose == _GARMENT_SHOT
-        shot = draw_shot(rng, person.identity, plan.category, plan.from_behind, of_garment)
+        shot = draw_shot(rng, person.identity, plan.category, plan.from_behind, of_garment, may_sit)
         taken.append(photograph(person, shot, plan.category, size))
         if taken[-1].area(plan.category) >= least:
             break
@@ -120,7 +122,7 @@ def _garment_columns(
         shot = draw_shot(rng, person.identity, plan.category, from_behind=False, of_garment=True)
         photo = photograph_product(person, shot, plan.category, str(rng.choice(PRODUCT_STYLES)), size)
     else:
-        photo = _photograph_well(split, seed, _GARMENT_SHOT, plan, person, size)
+        photo = _photograph_well(split, seed, _GARMENT_SHOT, plan, person, size, not person.wears_skirt)
     return {
         "garment_image": cut_out_garment(photo.image, photo.picture.parse, plan.category),
         "garment_pose": photo.pose,
@@ -190,7 +192,7 @@ def render_pair(
     plan = _draw_plan(split, seed, category)
     with _one_torch_thread():
         person = _draw_person(split, seed, _IDENTITY, _OUTFIT, plan)
-        photo = _photograph_well(split, seed, _PERSON_SHOT, plan, person, size)
+        photo = _photograph_well(split, seed, _PERSON_SHOT, plan, person, size, not person.wears_skirt)
         columns = _person_columns(photo, plan.category) | _garment_columns(split, seed, plan, person, size)
     return _common_columns(seed, split, False, plan.category) | columns
 
@@ -211,8 +213,9 @@ def render_unpaired(
     with _one_torch_thread():
         person = _draw_person(split, seed, _IDENTITY, _OUTFIT, plan)
         other = _draw_person(split, seed, _OTHER_IDENTITY, _OTHER_OUTFIT, plan)
-        photo = _photograph_well(split, seed, _PERSON_SHOT, plan, person, size)
-        columns = _person_columns(photo, plan.category) | _garment_columns(split, seed, plan, other, size)
         changed = dress(person.identity, exchange_garment(person.outfit, other.outfit, plan.category))
+        may_sit = not (person.wears_skirt or changed.wears_skirt)
+        photo = _photograph_well(split, seed, _PERSON_SHOT, plan, person, size, may_sit)
+        columns = _person_columns(photo, plan.category) | _garment_columns(split, seed, plan, other, size)
         columns["target_image"] = photograph(changed, photo.shot, plan.category, size).image
     return _common_columns(seed, split, True, plan.category) | columns

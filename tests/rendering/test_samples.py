@@ -12,7 +12,14 @@ from diffusers_tryon.composition import CATEGORIES, GARMENT_LABELS, KEPT_LABELS,
 from diffusers_tryon.data.schema import dataset_features
 from diffusers_tryon.poses import OCCLUDED_VISIBILITY, check_pose
 from diffusers_tryon.rendering import samples
-from diffusers_tryon.rendering.body import TEST_SHAPES, limb_weight, load_body_asset, shapes_of_split
+from diffusers_tryon.rendering.body import (
+    TEST_SHAPES,
+    forward_kinematics,
+    limb_weight,
+    load_body_asset,
+    shapes_of_split,
+    skin,
+)
 from diffusers_tryon.rendering.identity import draw_identity
 from diffusers_tryon.rendering.outfits import draw_outfit, exchange_garment
 from diffusers_tryon.rendering.photography import draw_shot, dress, photograph
@@ -24,6 +31,7 @@ from diffusers_tryon.rendering.samples import (
     row_id,
 )
 from diffusers_tryon.rendering.scene import Picture
+from diffusers_tryon.rendering.seats import sits
 
 
 SIZE = 48
@@ -139,6 +147,24 @@ def test_nobody_is_seen_from_the_front_in_one_picture_and_from_behind_in_the_oth
         if plan.from_behind:
             assert row["garment_type"] == "worn"
     assert 0 < sum(from_behind) < 10
+
+
+def test_nobody_sits_in_a_skirt():
+    identity = draw_identity(np.random.default_rng(0), "train")
+    for category in CATEGORIES:
+        person = dress(identity, draw_outfit(np.random.default_rng(3), category))
+        labels = {garment.label for garment in person.garments}
+        assert person.wears_skirt == bool(labels & {PARSE_IDS["skirt"], PARSE_IDS["dress"]})
+
+    def sitting(may_sit: bool) -> int:
+        asset, shape, count = load_body_asset(), identity.shape, 0
+        for seed in range(40):
+            shot = draw_shot(np.random.default_rng(seed), identity, "upper", False, True, may_sit)
+            transforms = forward_kinematics(shape.joints, asset.parents, asset.joint_names, shot.rotations)
+            count += sits(asset.keypoint_regressor @ skin(shape.vertices, asset.skin_weights, transforms))
+        return count
+
+    assert sitting(True) > 0 == sitting(False)
 
 
 def test_keypoints_lie_on_the_person_and_the_nose_on_the_face(pairs):
