@@ -19,7 +19,7 @@ _ARM_RADIUS = 0.055
 _LEG_RADIUS = 0.085
 _ELBOW_REACH = 0.12
 # Around the torso, the outside of arms and legs is a quarter turn from the front.
-_SIDE = _TORSO_RADIUS * np.pi / 2
+TORSO_SIDE = _TORSO_RADIUS * np.pi / 2
 
 
 def torso_u(angle: np.ndarray) -> np.ndarray:
@@ -95,7 +95,7 @@ def cloth_coordinates(
     corner_angle = _on_one_side(angle[faces])
     first, second, third = faces.T
     corner_side = np.where(side[first] + side[second] + side[third] < 0, -1.0, 1.0)[:, None]
-    around_limb = corner_side * (_SIDE + radius * _on_one_side(limb_angle[faces]))
+    around_limb = corner_side * (TORSO_SIDE + radius * _on_one_side(limb_angle[faces]))
     limb_share_at = limb_share[faces]
     u = (1 - limb_share_at) * torso_u(corner_angle) + limb_share_at * around_limb
     v = v + limb_share * (limb_v - v)

@@ -39,7 +39,10 @@ _ROW_HEIGHT = 0.04
 _HIPS = -0.08
 _OVERLAP = 0.012
 # Layers are drawn as if they were nearer to the camera by so many metres, so that inner folds do not poke through.
+# From inside out: a lower garment, a top, a lower garment over a tucked top, a belt, a jacket.
 _LAYER_PRIORITY = 0.006
+_OVER_TUCKED_PRIORITY = 0.008
+_BELT_PRIORITY = 0.01
 _COLLAR_LIFT = 0.005
 _HOOD_LIFT = 0.02
 # A collar larger than this (metres) is a hood.
@@ -269,8 +272,11 @@ def _fit_collar(design: TopDesign, dummy: Dummy, top: Garment) -> Garment:
     return _cut_from_shell(label, cloth, points, level_at, "arm", dummy, uncovered, priority, top.profile)
 
 
-def fit_pants(design: PantsDesign, dummy: Dummy, cloth: Print, top_hem: float | None) -> Garment:
-    """Fit trousers or shorts; they end under a top whose hem is at the torso coordinate `top_hem`, if any."""
+def fit_pants(
+    design: PantsDesign, dummy: Dummy, cloth: Print, top_hem: float | None, over_top: bool = False
+) -> Garment:
+    """Fit trousers or shorts; they end under a top whose hem is at the torso coordinate `top_hem`, if any, or are worn
+    over it."""
     shell, marks = load_shell(), dummy.marks
     points = shell.smooth(dummy.points + _MIN_EASE * dummy.normals, 3)
     points = (
@@ -301,7 +307,8 @@ def fit_pants(design: PantsDesign, dummy: Dummy, cloth: Print, top_hem: float | 
 
     hidden = _hidden_skin(pants_level(design, marks, dummy.points, shell.arm), _HIDING_MARGIN + design.ease)
     profile = dummy.profile.hang(_MIN_EASE + 0.004, -10.0)
-    return _cut_from_shell("pants", cloth, points, level_at, "leg", dummy, hidden, 0.0, profile)
+    priority = _OVER_TUCKED_PRIORITY if over_top else 0.0
+    return _cut_from_shell("pants", cloth, points, level_at, "leg", dummy, hidden, priority, profile)
 
 
 def _tube_weights(points: np.ndarray, dummy: Dummy) -> np.ndarray:
@@ -417,7 +424,9 @@ def _hidden_in_tube(top: float, hem: float, dummy: Dummy) -> np.ndarray:
     return _hidden_skin(level, _HIDING_MARGIN)
 
 
-def fit_skirt(design: SkirtDesign, dummy: Dummy, cloth: Print, top_hem: float | None) -> Garment:
+def fit_skirt(
+    design: SkirtDesign, dummy: Dummy, cloth: Print, top_hem: float | None, over_top: bool = False
+) -> Garment:
     """Fit a skirt; under a top whose hem is at the torso coordinate `top_hem`, if any, it ends and does not flare.
     It flares from the hips, so that few hems change it. Nothing is left of one that is shorter than the top."""
     waist = dummy.marks.height(design.waist)
@@ -426,7 +435,17 @@ def fit_skirt(design: SkirtDesign, dummy: Dummy, cloth: Print, top_hem: float | 
         start = min(start, dummy.marks.height(top_hem + _UNDER_HEM))
         flared_below = min(flared_below, dummy.marks.height(top_hem))
     profile = dummy.profile.hang(_SKIRT_EASE, design.flare, below=flared_below)
-    return _fit_skirt_part("skirt", design, dummy, cloth, profile, start, flared_below, open_above=True, priority=0.0)
+    return _fit_skirt_part(
+        "skirt",
+        design,
+        dummy,
+        cloth,
+        profile,
+        start,
+        flared_below,
+        open_above=True,
+        priority=_OVER_TUCKED_PRIORITY if over_top else 0.0,
+    )
 
 
 def fit_dress(design: DressDesign, dummy: Dummy, cloth: Print) -> list[Garment]:
@@ -459,4 +478,4 @@ def fit_belt(waist: float, lower: Garment, dummy: Dummy, cloth: Print) -> Garmen
     heights = np.array([top, top - _BELT_HEIGHT / 2, top - _BELT_HEIGHT])
     radii = _radii(lower.profile, heights, _columns(48)) + 0.005
     hidden = np.zeros_like(lower.hides_skin)
-    return _tube("belt", cloth, heights, radii, dummy, lower.profile, hidden, True, 2 * _LAYER_PRIORITY)
+    return _tube("belt", cloth, heights, radii, dummy, lower.profile, hidden, True, _BELT_PRIORITY)

@@ -283,12 +283,13 @@ def _zebra(rng: np.random.Generator, colours: np.ndarray) -> np.ndarray:
 
 
 def _tie_dye(rng: np.random.Generator, colours: np.ndarray) -> np.ndarray:
+    """Rings that turn around the middle and fade towards the edge."""
     across, down = _grid()
     radius, angle = np.hypot(across - 0.5, down - 0.5), np.arctan2(down - 0.5, across - 0.5)
-    swirl = np.sin(
-        2 * math.pi * radius * rng.uniform(2, 5) + int(rng.integers(0, 4)) * angle + draw_noise(rng, _TILE, 5)
-    )
-    return _mix(colours, np.clip(swirl + 0.5, 0, 1), np.clip(draw_noise(rng, _TILE, 3) - 0.3, 0, 0.8))
+    turns, arms = rng.uniform(2, 5), int(rng.integers(0, 4))
+    swirl = np.sin(2 * math.pi * radius * turns + arms * angle + draw_noise(rng, _TILE, 5))
+    within = np.clip((0.5 - radius) * 6, 0, 1)
+    return _mix(colours, np.clip(swirl + 0.5, 0, 1) * within, np.clip(draw_noise(rng, _TILE, 3) - 0.3, 0, 0.8))
 
 
 def _photograph(rng: np.random.Generator, colours: np.ndarray) -> np.ndarray:

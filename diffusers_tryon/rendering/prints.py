@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from .cloth_coordinates import TORSO_SIDE
 from .emblems import Colour, Panel, PanelDrawing, draw_emblem, to_rgba
 from .palettes import draw_denim_colour, draw_leather_colour, draw_palette
 from .patterns import PATTERNS, Pattern, make_plain
@@ -66,7 +67,9 @@ class Print:
             if self.raglan:
                 (low_u, low_v), (high_u, high_v) = _RAGLAN
                 line = low_u + (v - low_v) * ((high_u - low_u) / (high_v - low_v))
-                on_sleeve |= (v > low_v) & (np.abs(u) > line)
+                # The back mirrors the front at the side of the torso.
+                from_middle = TORSO_SIDE - np.abs(np.abs(u) - TORSO_SIDE)
+                on_sleeve |= (v > low_v) & (from_middle > line)
             sleeve = np.nonzero(on_sleeve)[0]
             colour[sleeve] = self.sleeves(u[sleeve], v[sleeve], width[sleeve])
         if self.panel is not None:

@@ -21,7 +21,9 @@ LEG_JOINTS = ("upperleg", "lowerleg", "foot", "toe")
 _REFINED_ABOVE = 0.62
 _REFINED_REACH = 0.05
 # Smoothing steps that make the share of a limb change softly over about a hand's breadth.
-_SOFTENING = 14
+_LIMB_SOFTENING = 14
+# Cloth bends less sharply than the skin, and edges cut across triangles stay smooth in a pose.
+_WEIGHT_SOFTENING = 4
 
 
 @dataclass(frozen=True)
@@ -171,13 +173,16 @@ def load_shell() -> Shell:
         faces.T.reshape(-1), np.tile(np.arange(len(faces)), 3), np.ones(3 * len(faces)), (len(own), len(faces))
     )
 
-    def softened(prefixes: tuple[str, ...]) -> np.ndarray:
-        values = torch.from_numpy(limb_weight(*prefixes)[sources].mean(axis=1, keepdims=True).astype(np.float64))
-        for _ in range(_SOFTENING):
-            values = smoothing @ values
-        return values.numpy()[:, 0]
+    def softened(values: np.ndarray, steps: int) -> np.ndarray:
+        soft = torch.from_numpy(values.astype(np.float64))
+        for _ in range(steps):
+            soft = smoothing @ soft
+        return soft.numpy()
 
-    arm, leg = softened(ARM_JOINTS), softened(LEG_JOINTS)
+    arm, leg = (
+        softened(limb_weight(*joints)[sources].mean(axis=1, keepdims=True), _LIMB_SOFTENING)[:, 0]
+        for joints in (ARM_JOINTS, LEG_JOINTS)
+    )
     mean_points = mean[sources].mean(axis=1)
     between = np.abs(arm - 0.5) < 0.25
     armpits = [
@@ -193,7 +198,7 @@ def load_shell() -> Shell:
     return Shell(
         sources=sources,
         faces=faces,
-        skin_weights=asset.skin_weights[sources].mean(axis=1),
+        skin_weights=softened(asset.skin_weights[sources].mean(axis=1), _WEIGHT_SOFTENING).astype(np.float32),
         arm=arm,
         leg=leg,
         armpits=np.array(armpits),

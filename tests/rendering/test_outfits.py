@@ -63,3 +63,67 @@ def test_no_top_hides_a_lower_garment_that_is_tried_on_and_hidden_garments_are_l
     garments = fit_outfit(replace(outfit, top=Piece(long_top, outfit.top.cloth)), blend_shapes(0, 1, 0.5))
     assert all(len(garment.faces) for garment in garments)
     assert {PARSE_LABELS[garment.label] for garment in garments} == {"top"}
+
+
+def looks(garments) -> list[np.ndarray]:
+    """Everything that is seen of garments: vertices, faces, and colours at some places of the cloth."""
+    places = np.random.default_rng(0).uniform((-0.4, -0.5, 0), (0.4, 0.6, 1), (200, 3)).astype(np.float32)
+    seen = []
+    for garment in garments:
+        colours = garment.cloth.colour_at(places, np.full(200, 0.1), np.full(200, 0.004))
+        seen += [garment.vertices, garment.faces, garment.texture_coordinates, garment.hides_skin, colours]
+    return seen
+
+
+def test_the_same_stream_gives_the_same_outfit():
+    shape = blend_shapes(2, 9, 0.3)
+    for category in CATEGORIES:
+        first, second = (looks(fit_outfit(outfit_of(7, category), shape)) for _ in range(2))
+        assert len(first) == len(second) and all(map(np.array_equal, first, second))
+
+
+def test_pieces_have_streams_of_their_own():
+    # What is tried on does not change what else hangs in the wardrobe.
+    upper, dress = outfit_of(3, "upper"), outfit_of(3, "dress")
+    assert upper.bottom.design == dress.bottom.design
+    shape = blend_shapes(0, 1, 0.5)
+    undressed = replace(dress, dress=None, top=upper.top, jacket=upper.jacket)
+    assert all(map(np.array_equal, looks(fit_outfit(undressed, shape)), looks(fit_outfit(upper, shape))))
+
+
+@pytest.mark.parametrize("category", ["upper", "lower"])
+def test_an_exchange_leaves_everything_else_as_it_is(category):
+    shape = blend_shapes(5, 11, 0.5)
+    for seed in range(6):
+        outfit, other = outfit_of(seed, category), outfit_of(seed + 20, category)
+        changed = exchange_garment(outfit, other, category)
+        if category == "upper":
+            assert (changed.top, changed.jacket) == (other.top, other.jacket) and changed.bottom is outfit.bottom
+            continue
+        assert changed.bottom is other.bottom and (changed.top, changed.jacket) == (outfit.top, outfit.jacket)
+        # The top does not move by a hair.
+        tops = [
+            [garment for garment in fit_outfit(worn, shape) if PARSE_LABELS[garment.label] == "top"]
+            for worn in (outfit, changed)
+        ]
+        assert all(map(np.array_equal, *map(looks, tops)))
+
+
+def test_a_dress_replaces_trousers_and_jacket():
+    dressed = outfit_of(4, "dress")
+    for seed in range(12):
+        outfit = outfit_of(seed, "upper")
+        assert worn_labels(exchange_garment(outfit, dressed, "dress")) - {"belt"} == {"dress"}
+    jackets = sum(outfit_of(seed, "upper").jacket is not None for seed in range(60))
+    assert 4 < jackets < 25
+
+
+def test_a_tucked_top_holds_the_lower_garment_at_its_waistband():
+    shape = blend_shapes(0, 1, 0.5)
+    for seed in range(60):
+        outfit = outfit_of(seed, "upper")
+        if outfit.top.design.tucked is not None and outfit.jacket is None:
+            break
+    lower = fit_outfit(outfit, shape)[0]
+    hip, neck = shape.joint("upperleg01.L")[2], shape.joint("neck01")[2]
+    assert lower.vertices[:, 2].max() == pytest.approx(hip + outfit.top.design.tucked * (neck - hip), abs=0.002)
