@@ -77,15 +77,17 @@ def test_the_category_is_drawn_unless_it_is_given():
 
 
 def test_the_agnostic_image_shows_no_pixel_of_the_garment_and_keeps_the_rest(pairs, unpaired):
+    hidden_of_kept = []
     for row in pairs + unpaired:
         hidden = row["agnostic_mask"] == 255
         assert set(np.unique(row["agnostic_mask"])) <= {0, 255}
         assert hidden[label_mask(row["person_parse"], GARMENT_LABELS[row["category"]])].all()
         assert (row["agnostic_image"][hidden] == 128).all()
         assert np.array_equal(row["agnostic_image"][~hidden], row["person_image"][~hidden])
-        # What the category keeps is seen, but for its pixels along the edge of the garment.
         kept = label_mask(row["person_parse"], KEPT_LABELS[row["category"]])
-        assert hidden[kept].mean() < 0.4
+        hidden_of_kept.append(hidden[kept].mean())
+    # What the category keeps is seen, but for its pixels along the edge of the garment: many on so small pictures.
+    assert np.mean(hidden_of_kept) < 0.2 and max(hidden_of_kept) < 0.6
 
 
 def test_arms_and_neck_are_hidden_because_a_garment_may_cover_them(pairs):
