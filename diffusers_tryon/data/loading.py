@@ -106,7 +106,7 @@ def _find_splits(
     if folder.is_dir():
         # Not every file: an imagefolder has millions.
         found = [*folder.glob("*"), *folder.glob("data/*"), *folder.glob(f"*/{METADATA_FILE}")]
-        names = [file.relative_to(folder).as_posix() for file in found if file.is_file()]
+        names = {file.relative_to(folder).as_posix() for file in found if file.is_file()}
         commit = None
     elif folder.exists() or not _HUB_ID.fullmatch(path):
         raise ValueError(f'`path` must be a folder or the id of a dataset on the Hub, "user/name", got {path!r}.')
@@ -121,7 +121,7 @@ def _find_splits(
     return splits, commit
 
 
-def _hub_listing(repo_id: str, revision: str | None, token: str | bool | None) -> tuple[list[str], str]:
+def _hub_listing(repo_id: str, revision: str | None, token: str | bool | None) -> tuple[set[str], str]:
     """Names of all files of a repository and the commit; without a connection those of the cached commit."""
     options = {"repo_type": "dataset", "token": token}
     try:
@@ -134,7 +134,7 @@ def _hub_listing(repo_id: str, revision: str | None, token: str | bool | None) -
     commit = Path(folder).name
     # The listing that the call above left in the cache.
     tree = huggingface_hub.get_cached_repo_tree(repo_id, repo_type="dataset", revision=commit)
-    return [file.path for file in tree], commit
+    return {file.path for file in tree}, commit
 
 
 def _read_parquet(files: SplitFiles, split: str, features: Features, streaming: bool) -> Dataset | IterableDataset:

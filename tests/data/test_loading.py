@@ -191,6 +191,11 @@ def test_files_that_belong_to_no_layout_are_passed_over():
     }
 
 
+def test_a_split_called_data_is_read_once(tmp_path):
+    make(tmp_path / "rows", "imagefolder", noise_rows(), split="data")
+    assert len(load_tryon_dataset(tmp_path / "rows", "data")) == COUNT
+
+
 # From the Hub
 
 
@@ -225,7 +230,7 @@ import json, sys
 from diffusers_tryon.data.loading import load_tryon_dataset
 from diffusers_tryon.data.rows import decode_row
 for repository in sys.argv[1:]:
-    rows = list(load_tryon_dataset(repository, streaming=True))
+    rows = list(load_tryon_dataset(repository, streaming=True, token="hf_fake"))
     print(json.dumps([[row["id"], int(decode_row(row)["garment_image"].sum())] for row in rows]))
 """
 
@@ -258,6 +263,12 @@ def test_neither_a_folder_nor_an_id(name):
 def test_a_dataset_that_the_hub_does_not_have(fake_hub):
     with pytest.raises(ValueError, match="there is no folder me/nothing, and the Hub says: 404"):
         load_tryon_dataset("me/nothing")
+
+
+def test_a_folder_that_looks_like_an_id_without_a_connection(fake_hub, monkeypatch):
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    with pytest.raises(ValueError, match="there is no folder data/rows, and the Hub says: "):
+        load_tryon_dataset("data/rows")
 
 
 def test_a_folder_without_a_dataset(tmp_path):

@@ -13,6 +13,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from diffusers_tryon.data.augmentation import AugmentationSettings
+from diffusers_tryon.data.repack import repack
 from diffusers_tryon.rendering.samples import row_id
 from diffusers_tryon.rendering.writer import write_pairs
 from diffusers_tryon.training.batches import SampleRows, TryOnRows, collate, open_training_rows, open_validation_rows
@@ -115,6 +116,16 @@ def test_validation_rows_are_of_the_test_split(pool, tmp_path):
     rows = datasets.load_dataset(pool, split="train").remove_columns("garment_parse")
     rows.to_parquet(tmp_path / "test-00000.parquet")
     assert len(open_validation_rows(dataclasses.replace(CONFIG, validation_dataset=str(tmp_path)))) == 12
+
+
+@pytest.mark.parametrize("layout", ["imagefolder", "webdataset"])
+def test_rows_are_the_same_in_every_layout(pool, tmp_path, layout):
+    repack(pool, tmp_path / "rows", layout)
+    expected, found = TryOnRows(pool, with_masks=True), TryOnRows(str(tmp_path / "rows"), with_masks=True)
+    assert len(found) == len(expected)
+    for index in (0, 7, 11):
+        for name, value in expected[index].items():
+            assert np.array_equal(found[index][name], value), name
 
 
 def test_rows_bring_the_masks_only_to_augmentation(pool):
