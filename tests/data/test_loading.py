@@ -175,9 +175,9 @@ def test_shards_are_read_in_counting_order():
 
 def test_files_that_belong_to_no_layout_are_passed_over():
     names = [
-        "train.json",
+        "__source__/train.json",
         ".train-0.parquet.1.tmp",
-        "rejected/train-0.jsonl",
+        "__rejected__/train-0.jsonl",
         "__quarantine__/train-0.parquet",
         "a/b.png",
     ]
