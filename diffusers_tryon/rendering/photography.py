@@ -19,7 +19,7 @@ from .lighting import Light, draw_light
 from .outfits import Outfit, fit_outfit, garment_surface, product_surfaces
 from .people import body_surfaces
 from .pose_sampling import Rotations, sample_pose
-from .scene import Picture, Setting, render
+from .scene import Picture, Request, Setting, Steps, run_steps
 from .seats import Seat, draw_seat, points_inside, seat_surface, sits
 from .surfaces import Surface
 from .visibility import seen_keypoints
@@ -149,7 +149,12 @@ def _garment_vertices(surfaces: list[Surface], category: str) -> np.ndarray:
 
 
 def photograph(person: DressedPerson, shot: Shot, category: str, size: int) -> Photograph:
-    """Photograph a person in an outfit.
+    """Photograph a person in an outfit, see `photograph_steps`."""
+    return run_steps([photograph_steps(person, shot, category, size)])[0]
+
+
+def photograph_steps(person: DressedPerson, shot: Shot, category: str, size: int) -> Steps[Photograph]:
+    """Photograph a person in an outfit, in steps between which the picture is drawn.
 
     Args:
         person (`DressedPerson`): who, in what.
@@ -181,13 +186,20 @@ def photograph(person: DressedPerson, shot: Shot, category: str, size: int) -> P
     if shot.background is not None:
         shadow = cast_shadow(shading, light)
         background = shot.background.paint(camera, light, shadow, size)
-    picture = render(surfaces, camera, Setting(light, background, shot.wrinkles), size)
+    picture = yield Request(surfaces, camera, Setting(light, background, shot.wrinkles), size)
     pose = seen_keypoints(posed, camera, picture.depth, picture.parse)
     return Photograph(shot, shot.finish.apply(picture.image), picture, pose)
 
 
 def photograph_product(person: DressedPerson, shot: Shot, category: str, style: str, size: int) -> Photograph:
-    """Photograph the garment of a category alone, from the front, on white.
+    """Photograph a garment alone, see `photograph_product_steps`."""
+    return run_steps([photograph_product_steps(person, shot, category, style, size)])[0]
+
+
+def photograph_product_steps(
+    person: DressedPerson, shot: Shot, category: str, style: str, size: int
+) -> Steps[Photograph]:
+    """Photograph the garment of a category alone, from the front, on white, in steps between which it is drawn.
 
     Args:
         person (`DressedPerson`): in whose size, part of which outfit.
@@ -199,5 +211,5 @@ def photograph_product(person: DressedPerson, shot: Shot, category: str, style: 
     surfaces = product_surfaces(person.outfit, category, person.identity.shape, style)
     view = View("garment", 0.0, 0.0, 0.0, distance=6.0, margin=shot.view.margin, cut=0.0, shift=(0.0, 0.0))
     camera = aim(view, np.concatenate([surface.vertices for surface in surfaces]), heading=0.0)
-    picture = render(surfaces, camera, Setting(shot.light, np.ones(3), shot.wrinkles), size)
+    picture = yield Request(surfaces, camera, Setting(shot.light, np.ones(3), shot.wrinkles), size)
     return Photograph(shot, shot.finish.apply(picture.image), picture, np.zeros((NUM_KEYPOINTS, 3), np.float32))

@@ -6,7 +6,7 @@ Everything in a row follows from the split, the seed, the size and the category.
 body (four of the 32 body shapes are blended for the test split only) and no stream of random numbers, hence no print.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -25,9 +25,18 @@ from ..composition import (
 from ..data.schema import SCHEMA_VERSION
 from .identity import draw_identity
 from .outfits import PRODUCT_STYLES, draw_outfit, exchange_garment
-from .photography import DressedPerson, Photograph, draw_shot, dress, photograph, photograph_product
+from .photography import (
+    DressedPerson,
+    Photograph,
+    draw_shot,
+    dress,
+    photograph_product_steps,
+    photograph_steps,
+)
+from .scene import Steps, run_steps
 
 
+Row = dict[str, np.ndarray | str | int]
 SPLITS = ("train", "test")
 MIN_SIZE = 16
 MAX_SIZE = 1024
@@ -73,7 +82,7 @@ def _draw_person(split: str, seed: int, identity_purpose: int, outfit_purpose: i
 
 def _photograph_well(
     split: str, seed: int, purpose: int, plan: _Plan, person: DressedPerson, size: int, may_sit: bool
-) -> Photograph:
+) -> Steps[Photograph]:
     """Photograph a person, again if little of the garment is seen; the best of a few attempts."""
     least = _MIN_AREA_ON_PERSON if purpose == _PERSON_SHOT else _MIN_AREA_OF_GARMENT
     taken = []
@@ -81,7 +90,7 @@ def _photograph_well(
         rng = _stream(split, seed, purpose, attempt)
         of_garment = purpose == _GARMENT_SHOT
         shot = draw_shot(rng, person.identity, plan.category, plan.from_behind, of_garment, may_sit)
-        taken.append(photograph(person, shot, plan.category, size))
+        taken.append((yield from photograph_steps(person, shot, plan.category, size)))
         if taken[-1].area(plan.category) >= least:
             break
     return max(taken, key=lambda photo: photo.area(plan.category))
@@ -114,15 +123,16 @@ def _person_columns(photo: Photograph, category: str) -> dict[str, np.ndarray]:
 
 def _garment_columns(
     split: str, seed: int, plan: _Plan, person: DressedPerson, size: int
-) -> dict[str, np.ndarray | str]:
+) -> Steps[dict[str, np.ndarray | str]]:
     """The garment: cut out of a new photograph of the person, or shown alone as a product."""
     rng = _stream(split, seed, _GARMENT_SHOT, _MAX_ATTEMPTS)
     flat = rng.random() < _FLAT_SHARE and not plan.from_behind
     if flat:
         shot = draw_shot(rng, person.identity, plan.category, from_behind=False, of_garment=True)
-        photo = photograph_product(person, shot, plan.category, str(rng.choice(PRODUCT_STYLES)), size)
+        style = str(rng.choice(PRODUCT_STYLES))
+        photo = yield from photograph_product_steps(person, shot, plan.category, style, size)
     else:
-        photo = _photograph_well(split, seed, _GARMENT_SHOT, plan, person, size, not person.wears_skirt)
+        photo = yield from _photograph_well(split, seed, _GARMENT_SHOT, plan, person, size, not person.wears_skirt)
     return {
         "garment_image": cut_out_garment(photo.image, photo.picture.parse, plan.category),
         "garment_pose": photo.pose,
@@ -172,9 +182,54 @@ def _common_columns(seed: int, split: str, unpaired: bool, category: str) -> dic
     }
 
 
-def render_pair(
-    seed: int, size: int, split: str = "train", category: str | None = None
-) -> dict[str, np.ndarray | str | int]:
+def _pair_steps(seed: int, size: int, split: str, category: str | None) -> Steps[Row]:
+    plan = _draw_plan(split, seed, category)
+    person = _draw_person(split, seed, _IDENTITY, _OUTFIT, plan)
+    photo = yield from _photograph_well(split, seed, _PERSON_SHOT, plan, person, size, not person.wears_skirt)
+    garment = yield from _garment_columns(split, seed, plan, person, size)
+    return _common_columns(seed, split, False, plan.category) | _person_columns(photo, plan.category) | garment
+
+
+def _unpaired_steps(seed: int, size: int, split: str, category: str | None) -> Steps[Row]:
+    plan = _draw_plan(split, seed, category)
+    person = _draw_person(split, seed, _IDENTITY, _OUTFIT, plan)
+    other = _draw_person(split, seed, _OTHER_IDENTITY, _OTHER_OUTFIT, plan)
+    changed = dress(person.identity, exchange_garment(person.outfit, other.outfit, plan.category))
+    may_sit = not (person.wears_skirt or changed.wears_skirt)
+    photo = yield from _photograph_well(split, seed, _PERSON_SHOT, plan, person, size, may_sit)
+    garment = yield from _garment_columns(split, seed, plan, other, size)
+    target = yield from photograph_steps(changed, photo.shot, plan.category, size)
+    columns = _person_columns(photo, plan.category) | garment | {"target_image": target.image}
+    return _common_columns(seed, split, True, plan.category) | columns
+
+
+def render_rows(
+    seeds: Sequence[int],
+    size: int,
+    split: str = "train",
+    category: str | None = None,
+    unpaired: bool = False,
+    device: torch.device | str = "cpu",
+) -> list[Row]:
+    """Render several rows side by side, their pictures in batches.
+
+    On the CPU the rows are those of `render_pair` or `render_unpaired`, byte for byte; on a GPU, which is where batches
+    pay, a few pixels may round differently.
+
+    Args:
+        seeds (`Sequence[int]`): one per row.
+        size, split, category: as in `render_pair`.
+        unpaired (`bool`): render evaluation rows.
+        device (`torch.device` or `str`): where triangles are rasterised.
+    """
+    for seed in seeds:
+        check_render_arguments(seed, size, split, category)
+    make = _unpaired_steps if unpaired else _pair_steps
+    with _one_torch_thread():
+        return run_steps([make(seed, size, split, category) for seed in seeds], device)
+
+
+def render_pair(seed: int, size: int, split: str = "train", category: str | None = None) -> Row:
     """Render a training row: a person, and the same garment from another shot of the same person in the same outfit.
 
     Args:
@@ -188,18 +243,10 @@ def render_pair(
         and poses as float32 (18, 3). In 15 % of the rows the garment is "flat": seen alone, with a pose of zeros.
         Nobody is seen from the front in one picture and from behind in the other.
     """
-    check_render_arguments(seed, size, split, category)
-    plan = _draw_plan(split, seed, category)
-    with _one_torch_thread():
-        person = _draw_person(split, seed, _IDENTITY, _OUTFIT, plan)
-        photo = _photograph_well(split, seed, _PERSON_SHOT, plan, person, size, not person.wears_skirt)
-        columns = _person_columns(photo, plan.category) | _garment_columns(split, seed, plan, person, size)
-    return _common_columns(seed, split, False, plan.category) | columns
+    return render_rows([seed], size, split, category)[0]
 
 
-def render_unpaired(
-    seed: int, size: int, split: str = "test", category: str | None = None
-) -> dict[str, np.ndarray | str | int]:
+def render_unpaired(seed: int, size: int, split: str = "test", category: str | None = None) -> Row:
     """Render an evaluation row: a person, a garment of another person, and the person in that garment.
 
     `target_image` shows the same body, pose, light, background and other clothes as `person_image`, in the design and
@@ -208,14 +255,4 @@ def render_unpaired(
 
     Args and returns as in `render_pair`, with the extra column `target_image`.
     """
-    check_render_arguments(seed, size, split, category)
-    plan = _draw_plan(split, seed, category)
-    with _one_torch_thread():
-        person = _draw_person(split, seed, _IDENTITY, _OUTFIT, plan)
-        other = _draw_person(split, seed, _OTHER_IDENTITY, _OTHER_OUTFIT, plan)
-        changed = dress(person.identity, exchange_garment(person.outfit, other.outfit, plan.category))
-        may_sit = not (person.wears_skirt or changed.wears_skirt)
-        photo = _photograph_well(split, seed, _PERSON_SHOT, plan, person, size, may_sit)
-        columns = _person_columns(photo, plan.category) | _garment_columns(split, seed, plan, other, size)
-        columns["target_image"] = photograph(changed, photo.shot, plan.category, size).image
-    return _common_columns(seed, split, True, plan.category) | columns
+    return render_rows([seed], size, split, category, unpaired=True)[0]

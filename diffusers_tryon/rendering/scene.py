@@ -2,9 +2,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """From posed surfaces to a picture: shading, label map, depth."""
 
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -35,6 +36,16 @@ class Setting:
     light: Light
     background: np.ndarray
     wrinkles: np.ndarray
+
+
+@dataclass(frozen=True)
+class Request:
+    """A picture that shall be drawn: the arguments of `render`."""
+
+    surfaces: list[Surface]
+    camera: Camera
+    setting: Setting
+    size: int
 
 
 @dataclass(frozen=True)
@@ -94,50 +105,79 @@ def _compose(
     )
 
 
-def render_batch(
-    surfaces: Sequence[list[Surface]],
-    cameras: Sequence[Camera],
-    settings: Sequence[Setting],
-    size: int,
-    device: torch.device | str = "cpu",
-) -> list[Picture]:
-    """Draw several pictures at once, each of surfaces of its own.
+def render_batch(requests: Sequence[Request], device: torch.device | str = "cpu") -> list[Picture]:
+    """Draw several pictures of one size at once, each of surfaces of its own.
 
-    On the CPU every picture is what `render` makes of it, bit for bit.
+    On the CPU every picture is what `render` makes of it, bit for bit; on other devices sums may round differently.
 
     Args:
-        surfaces (`Sequence[list[Surface]]`): posed surfaces of each picture.
-        cameras (`Sequence[Camera]`): the view of each.
-        settings (`Sequence[Setting]`): light, background and wrinkles of each.
-        size (`int`): height and width in pixels.
+        requests (`Sequence[Request]`): at least one.
         device (`torch.device` or `str`): where triangles are rasterised; shading stays on the CPU.
 
     Returns:
         `list[Picture]`: images, labels and depths.
     """
-    device = torch.device(device)
-    assemblies = [assemble(*one, size) for one in zip(surfaces, cameras, strict=True)]
+    device, size = torch.device(device), requests[0].size
+    assemblies = [assemble(request.surfaces, request.camera, size) for request in requests]
     all_seen = look(assemblies, size, device)
-    all_patches = [find_patches(*one) for one in zip(assemblies, all_seen, cameras)]
+    all_patches = [
+        find_patches(assembly, seen, request.camera) for assembly, seen, request in zip(assemblies, all_seen, requests)
+    ]
     views = [
         light_view(
-            setting.light.key_direction,
+            request.setting.light.key_direction,
             patches.positions if len(patches.positions) else assembly.vertices,
             assembly.vertices,
             shadow_map_size(size),
         )
-        for assembly, patches, setting in zip(assemblies, all_patches, settings, strict=True)
+        for assembly, patches, request in zip(assemblies, all_patches, requests)
     ]
     maps = shadow_maps(assemblies, views, device)
     pictures = []
-    for assembly, seen, patches, camera, setting, view, shadow_map in zip(
-        assemblies, all_seen, all_patches, cameras, settings, views, maps
+    for assembly, seen, patches, request, view, shadow_map in zip(
+        assemblies, all_seen, all_patches, requests, views, maps
     ):
+        setting = request.setting
         colours = shade(assembly, seen, patches, setting.light, setting.wrinkles, view, shadow_map)
-        pictures.append(_compose(assembly, seen, colours, camera, setting, size))
+        pictures.append(_compose(assembly, seen, colours, request.camera, setting, size))
     return pictures
 
 
 def render(surfaces: list[Surface], camera: Camera, setting: Setting, size: int) -> Picture:
-    """Draw one picture on the CPU, see `render_batch`."""
-    return render_batch([surfaces], [camera], [setting], size)[0]
+    """Draw a picture.
+
+    Args:
+        surfaces (`list[Surface]`): posed surfaces.
+        camera (`Camera`): the view.
+        setting (`Setting`): light, background and wrinkles.
+        size (`int`): height and width in pixels.
+    """
+    return render_batch([Request(surfaces, camera, setting, size)])[0]
+
+
+Result = TypeVar("Result")
+# Something that asks for pictures one after the other, goes on with each, and ends with a result.
+Steps = Generator[Request, Picture, Result]
+
+
+def run_steps(steps: Sequence[Steps[Result]], device: torch.device | str = "cpu") -> list[Result]:
+    """Run several generators side by side: what they ask for at the same time is drawn as one batch.
+
+    Args:
+        steps (`Sequence[Steps]`): generators that yield a `Request` and are sent its `Picture`, all of one size.
+        device (`torch.device` or `str`): see `render_batch`.
+
+    Returns:
+        `list`: what each of them returned.
+    """
+    results: list[Result | None] = [None] * len(steps)
+    answers: dict[int, Picture | None] = dict.fromkeys(range(len(steps)))
+    while answers:
+        requests = {}
+        for number, picture in answers.items():
+            try:
+                requests[number] = steps[number].send(picture)
+            except StopIteration as end:
+                results[number] = end.value
+        answers = dict(zip(requests, render_batch(list(requests.values()), device))) if requests else {}
+    return results

@@ -27,6 +27,7 @@ from diffusers_tryon.rendering.samples import (
     PAIR_COLUMNS,
     UNPAIRED_COLUMNS,
     render_pair,
+    render_rows,
     render_unpaired,
     row_id,
 )
@@ -209,6 +210,16 @@ def test_garments_stand_on_white(pairs, unpaired):
         # A product view is a whole garment in the middle: nothing touches the border.
         if row["garment_type"] == "flat":
             assert white[0].all() and white[-1].all() and white[:, 0].all() and white[:, -1].all()
+
+
+@pytest.mark.parametrize(("unpaired", "render_one"), [(False, render_pair), (True, render_unpaired)])
+def test_rows_rendered_side_by_side_are_those_rendered_alone(unpaired, render_one):
+    seeds = [0, 7, 3]
+    for seed, row in zip(seeds, render_rows(seeds, 24, "test", unpaired=unpaired), strict=True):
+        expected = render_one(seed, 24, "test")
+        assert list(row) == list(expected)
+        for name, value in expected.items():
+            assert np.array_equal(row[name], value), name
 
 
 def test_rows_follow_from_the_seed_alone():

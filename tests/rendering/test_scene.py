@@ -6,10 +6,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
+from diffusers_tryon.rendering import assembly
 from diffusers_tryon.rendering.cameras import Camera
 from diffusers_tryon.rendering.lighting import Light
-from diffusers_tryon.rendering.scene import Picture, Setting, render, render_batch
+from diffusers_tryon.rendering.scene import Picture, Request, Setting, render, render_batch, run_steps
 from diffusers_tryon.rendering.surfaces import Surface
 
 
@@ -107,17 +109,89 @@ def test_the_background_is_seen_where_nothing_is_drawn():
     assert np.isinf(nothing.depth).all()
 
 
-def test_a_batch_equals_single_pictures_bit_for_bit():
-    pictures = [
-        ([square(0.2, 0.0, label=3), square(0.1, -0.3, label=6, priority=0.006)], CAMERA, SETTING),
-        ([square(0.4, 0.3, label=4, colour=0.7, gloss=0.2)], Camera(np.array([0.1, 0, 0]), extent=0.9), SETTING),
-        ([square(0.1, 0.0, label=5)], Camera(np.array([5.0, 0, 0]), extent=1.0), SETTING),
-        ([square(0.3, 0.1, label=2, closed=True)], CAMERA, replace(SETTING, background=np.full((16, 16, 3), 0.5))),
+def some_requests() -> list[Request]:
+    aside, away = Camera(np.array([0.1, 0, 0]), extent=0.9), Camera(np.array([5.0, 0, 0]), extent=1.0)
+    grey = replace(SETTING, background=np.full((16, 16, 3), 0.5))
+    return [
+        Request([square(0.2, 0.0, 3), square(0.1, -0.3, 6, priority=0.006)], CAMERA, SETTING, 16),
+        Request([square(0.4, 0.3, 4, colour=0.7, gloss=0.2)], aside, SETTING, 16),
+        Request([square(0.1, 0.0, 5)], away, SETTING, 16),
+        Request([square(0.3, 0.1, 2, closed=True)], CAMERA, grey, 16),
     ]
-    for picture, expected in zip(render_batch(*zip(*pictures), 16), [render(*one, 16) for one in pictures]):
-        assert np.array_equal(picture.image, expected.image)
-        assert np.array_equal(picture.label_samples, expected.label_samples)
-        assert np.array_equal(picture.depth, expected.depth)
+
+
+def assert_equal_pictures(first: list[Picture], second: list[Picture]):
+    assert len(first) == len(second)
+    for picture, other in zip(first, second):
+        for name in ("image", "label_samples", "depth"):
+            assert np.array_equal(getattr(picture, name), getattr(other, name)), name
+
+
+def test_a_batch_equals_single_pictures_bit_for_bit():
+    requests = some_requests()
+    singles = [render(request.surfaces, request.camera, request.setting, 16) for request in requests]
+    assert_equal_pictures(render_batch(requests), singles)
+
+
+class ElsewhereTensor(torch.Tensor):
+    """Stands for a tensor on another device: it has to be fetched before NumPy may look at it, and meets only its
+    like."""
+
+    @classmethod
+    def __torch_function__(cls, function, types, args=(), kwargs=None):
+        name = getattr(function, "__name__", "")
+        assert name not in ("numpy", "__array__", "tolist", "item"), f"{name} of a tensor on another device"
+        if function is torch.Tensor.cpu:
+            return args[0].as_subclass(torch.Tensor)
+        return super().__torch_function__(function, types, args, kwargs or {})
+
+    def __array__(self, *_):
+        raise AssertionError("a tensor on another device was given to NumPy")
+
+
+def test_nothing_leaves_the_device_but_what_is_fetched(monkeypatch):
+    """There may be no GPU where this runs: tensors that must not be read stand for one."""
+    devices = []
+
+    def elsewhere(rasterizer):
+        def call(*arguments):
+            *tensors, shape = arguments
+            devices.extend(tensor.device for tensor in tensors)
+            result = rasterizer(*(tensor.as_subclass(ElsewhereTensor) for tensor in tensors), shape)
+            parts = result if isinstance(result, tuple) else (result,)
+            assert all(isinstance(part, ElsewhereTensor) for part in parts)
+            return result
+
+        return call
+
+    expected = render_batch(some_requests())
+    for name in ("rasterize", "rasterize_depth"):
+        monkeypatch.setattr(assembly, name, elsewhere(getattr(assembly, name)))
+    assert_equal_pictures(render_batch(some_requests()), expected)
+    assert len(devices) == 8
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_a_gpu_draws_the_same_but_for_rounding():
+    for picture, expected in zip(render_batch(some_requests(), "cuda"), render_batch(some_requests())):
+        assert np.mean(picture.label_samples != expected.label_samples) < 0.01
+        assert np.mean(np.abs(picture.image.astype(int) - expected.image) > 2) < 0.01
+
+
+def test_steps_run_side_by_side_and_each_goes_on_with_its_own_pictures():
+    sizes_drawn = []
+
+    def take(requests: list[Request]):
+        pictures = []
+        for request in requests:
+            pictures.append((yield request))
+            sizes_drawn.append(len(pictures))
+        return pictures
+
+    requests = some_requests()
+    results = run_steps([take(requests[:1]), take([]), take(requests[1:])])
+    assert results[1] == [] and sizes_drawn == [1, 1, 2, 3]
+    assert_equal_pictures([*results[0], *results[2]], render_batch(requests))
 
 
 def test_the_most_frequent_label_wins():
