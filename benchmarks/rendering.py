@@ -8,13 +8,13 @@
 Rows are rendered as `write_pairs` and the streams do it, one thread per process, without being encoded or written; a
 row is two pictures, the person and the garment. The figures are medians over the repeats, with the least and the most;
 "scaling" is the ratio to one worker at the same size in the same run, the baseline, and "CPU ms" the processor time
-of one picture, which other work on the machine disturbs less. The second table times the rasteriser alone, `render`
-against `render_batch` on each device there is. Close other programs first: two workers need two idle cores.
+of one picture, which other work on the machine disturbs less. The second table compares rows rendered one by one in
+one process, the baseline, with rows rendered side by side on each device there is. Close other programs first: two
+workers need two idle cores.
 """
 
 import multiprocessing
 import time
-from collections.abc import Callable
 from contextlib import closing
 from functools import partial
 from statistics import median
@@ -23,9 +23,7 @@ from typing import Annotated
 import torch
 import typer
 
-from diffusers_tryon.rendering import photography
-from diffusers_tryon.rendering.samples import render_pair
-from diffusers_tryon.rendering.scene import Picture, render, render_batch
+from diffusers_tryon.rendering.samples import render_pair, render_rows
 
 
 _PICTURES_PER_ROW = 2
@@ -61,42 +59,22 @@ def time_rows(workers: int, sizes: list[int], rows: int, repeats: int) -> dict[i
     return figures
 
 
-def scenes(count: int, size: int) -> list[tuple]:
-    """Arguments of `render` as rows of the data set give them."""
-    recorded: list[tuple] = []
-
-    def record(*arguments) -> Picture:
-        recorded.append(arguments)
-        return render(*arguments)
-
-    photography.render = record
-    try:
-        for seed in range(count):
-            render_pair(seed, size)
-    finally:
-        photography.render = render
-    return recorded[:count]
-
-
-def pictures_per_second(draw: Callable[[], list[Picture]], repeats: int) -> list[float]:
-    """Each repeat's rate, after a first call that warms up."""
-    rates = []
-    for _ in range(repeats + 1):
-        began = time.perf_counter()
-        count = len(draw())
-        rates.append(count / (time.perf_counter() - began))
-    return rates[1:]
-
-
-def time_batches(size: int, count: int, repeats: int) -> dict[str, list[float]]:
-    """Pictures per second, each repeat, of single pictures and of one batch on each device."""
+def time_batches(size: int, rows: int, repeats: int) -> dict[str, list[float]]:
+    """Pictures per second, each repeat, of rows rendered one by one and side by side on each device there is."""
     torch.set_num_threads(1)
-    examples = scenes(count, size)
-    surfaces, cameras, settings, _ = zip(*examples)
-    figures = {"single": pictures_per_second(lambda: [render(*example) for example in examples], repeats)}
+    seeds = range(1, rows + 1)
+    ways = {"one by one": lambda: [render_pair(seed, size) for seed in seeds]}
     for device in ["cpu"] + ["cuda"] * torch.cuda.is_available():
-        draw = partial(render_batch, surfaces, cameras, settings, size, device)
-        figures[f"batch on {device}"] = pictures_per_second(draw, repeats)
+        ways[f"batch on {device}"] = partial(render_rows, seeds, size, device=device)
+    figures = {}
+    for name, render in ways.items():
+        rates = []
+        # The first call warms up.
+        for _ in range(repeats + 1):
+            began = time.perf_counter()
+            render()
+            rates.append(_PICTURES_PER_ROW * rows / (time.perf_counter() - began))
+        figures[name] = rates[1:]
     return figures
 
 
@@ -109,7 +87,7 @@ def main(
     workers: Annotated[list[int], typer.Option(help="numbers of processes")] = [1, 2],  # noqa: B006
     rows: Annotated[int, typer.Option(help="rows per repeat")] = 40,
     repeats: Annotated[int, typer.Option(help="repeats, of which the median counts")] = 3,
-    batch_size: Annotated[int, typer.Option(help="pictures of a batch")] = 16,
+    batch_size: Annotated[int, typer.Option(help="rows rendered side by side")] = 16,
 ) -> None:
     """Print pictures per second."""
     print("size  workers  pictures/s  (least to most)   scaling  CPU ms")
@@ -119,11 +97,11 @@ def main(
             baseline.setdefault(size, median(rates))
             ratio = median(rates) / baseline[size]
             print(f"{size:4}  {count:7}  {_spread(rates):28}  {ratio:6.2f}  {milliseconds:6.1f}", flush=True)
-    print("\nsize  drawing         pictures/s  (least to most)   ratio to single")
+    print("\nsize  drawing         pictures/s  (least to most)   ratio to one by one")
     for size in sizes:
         figures = time_batches(size, batch_size, repeats)
         for name, rates in figures.items():
-            ratio = median(rates) / median(figures["single"])
+            ratio = median(rates) / median(figures["one by one"])
             print(f"{size:4}  {name:14}  {_spread(rates):28}  {ratio:6.2f}", flush=True)
 
 

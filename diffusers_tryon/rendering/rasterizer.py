@@ -4,7 +4,8 @@
 
 Every triangle is filled row by row between two of its edges, from the first column at or after the left crossing up to
 the one before the right crossing. Where an edge crosses a row is computed from the upper to the lower end, hence alike
-for both triangles that share it: they neither leave a gap nor hit a pixel twice.
+for both triangles that share it: they neither leave a gap nor hit a pixel twice. Every operation is rounded for itself
+(none is fused with another), so that all devices and all batches give the same bits.
 """
 
 from typing import NamedTuple
@@ -103,9 +104,9 @@ def _spans(
     (skipped,) = _select(half, num_rows.cumsum(0) - num_rows - first_row)
     row = torch.arange(len(half), device=half.device) - skipped
     from_x, from_y, slope = _select(half, from_x, from_y, slope)
-    short_crossing = torch.addcmul(from_x, row - from_y, slope)
+    short_crossing = from_x + (row - from_y) * slope
     x_top, y_top, long, middle_is_left = _select(number, x_top, y_top, long, middle_is_left)
-    long_crossing = torch.addcmul(x_top, row - y_top, long)
+    long_crossing = x_top + (row - y_top) * long
     short_column = short_crossing.ceil_().clamp_(0, width).long()
     long_column = long_crossing.ceil_().clamp_(0, width).long()
     first_column = torch.where(middle_is_left, short_column, long_column)
@@ -136,14 +137,14 @@ def _nearest(
     number, row, first_column, columns = _spans(triangles, height, width)
     across, down, constant, picture = _select(number, *_depth_plane(vertices, faces, triangles), triangles.picture)
     left = (picture * height + row) * width
-    constant = torch.addcmul(constant, down, row)
+    constant = constant + down * row
 
     # One entry per triangle and pixel.
     entry = torch.repeat_interleave(columns)
     skipped = columns.cumsum(0) - columns - first_column
     number, across, constant, left, skipped = _select(entry, number, across, constant, left, skipped)
     column = torch.arange(len(entry), device=entry.device) - skipped
-    depth = torch.addcmul(constant, across, column).float()
+    depth = (constant + across * column).float()
     key = (depth.view(torch.int32).long() << _NUMBER_BITS) | number
     nearest = torch.full((pictures * height * width,), _EMPTY, device=key.device)
     return nearest.scatter_reduce_(0, left + column, key, "amin")

@@ -213,8 +213,7 @@ def render_rows(
 ) -> list[Row]:
     """Render several rows side by side, their pictures in batches.
 
-    On the CPU the rows are those of `render_pair` or `render_unpaired`, byte for byte; on a GPU, which is where batches
-    pay, a few pixels may round differently.
+    The rows are those of `render_pair` or `render_unpaired`, byte for byte. On a GPU this is faster, on the CPU not.
 
     Args:
         seeds (`Sequence[int]`): one per row.

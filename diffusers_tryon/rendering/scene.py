@@ -108,7 +108,7 @@ def _compose(
 def render_batch(requests: Sequence[Request], device: torch.device | str = "cpu") -> list[Picture]:
     """Draw several pictures of one size at once, each of surfaces of its own.
 
-    On the CPU every picture is what `render` makes of it, bit for bit; on other devices sums may round differently.
+    Every picture is what `render` makes of it, bit for bit, see `rasterizer`.
 
     Args:
         requests (`Sequence[Request]`): at least one.

@@ -5,12 +5,12 @@
 Row k of a seed is the same wherever and whenever it is rendered, and the same as row k of `write_pairs`.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
-import numpy as np
+import torch
 from torch.utils.data import Dataset, IterableDataset, get_worker_info
 
-from .samples import check_render_arguments, render_pair
+from .samples import Row, check_render_arguments, render_pair, render_rows
 from .writer import ROWS_PER_SEED, row_seed
 
 
@@ -36,11 +36,20 @@ class RenderedRows(Dataset):
     def __len__(self) -> int:
         return ROWS_PER_SEED
 
-    def __getitem__(self, index: int) -> dict[str, np.ndarray | str | int]:
+    def __getitem__(self, index: int) -> Row:
         """Row `index` as `render_pair` returns it: images as uint8 arrays, poses as (18, 3) float32."""
-        if not 0 <= index < len(self):
-            raise IndexError(f"The index of a rendered row must be in 0 to {len(self) - 1}, got {index}.")
-        return render_pair(row_seed(self.seed, index), self.size, self.split)
+        return self.__getitems__([index])[0]
+
+    def __getitems__(self, indices: Sequence[int]) -> list[Row]:
+        """Several rows, as a `DataLoader` asks for them. Where there is a GPU it rasterises their pictures together, but not in workers of a
+        `DataLoader`, which may be forks and then cannot use it."""
+        for index in indices:
+            if not 0 <= index < len(self):
+                raise IndexError(f"The index of a rendered row must be in 0 to {len(self) - 1}, got {index}.")
+        seeds = [row_seed(self.seed, index) for index in indices]
+        if get_worker_info() is None and torch.cuda.is_available():
+            return render_rows(seeds, self.size, self.split, device="cuda")
+        return [render_pair(seed, self.size, self.split) for seed in seeds]
 
 
 class RenderedStream(IterableDataset):
@@ -82,10 +91,9 @@ class RenderedStream(IterableDataset):
         self.rows = RenderedRows(size, seed, split)
         self.start, self.batch_size, self.rank, self.world_size = start, batch_size, rank, world_size
 
-    def __iter__(self) -> Iterator[dict[str, np.ndarray | str | int]]:
+    def __iter__(self) -> Iterator[Row]:
         worker = get_worker_info()
         first_batch, batch_step = (0, 1) if worker is None else (worker.id, worker.num_workers)
         own_indices = range(self.start + self.rank, len(self.rows), self.world_size)
         for first in range(first_batch * self.batch_size, len(own_indices), batch_step * self.batch_size):
-            for index in own_indices[first : first + self.batch_size]:
-                yield self.rows[index]
+            yield from self.rows.__getitems__(own_indices[first : first + self.batch_size])

@@ -5,10 +5,19 @@
 from functools import partial
 from pathlib import Path
 
-import numpy as np
+import torch
 
 from ..data.shards import ShardReport, write_shards
-from .samples import PAIR_COLUMNS, UNPAIRED_COLUMNS, check_render_arguments, render_pair, render_unpaired, row_id
+from .samples import (
+    PAIR_COLUMNS,
+    UNPAIRED_COLUMNS,
+    Row,
+    check_render_arguments,
+    render_pair,
+    render_rows,
+    render_unpaired,
+    row_id,
+)
 
 
 # Rows of pools with different seeds never meet as long as a pool has fewer rows than this.
@@ -20,10 +29,14 @@ def row_seed(seed: int, index: int) -> int:
     return seed * ROWS_PER_SEED + index
 
 
-def _render_row(
-    index: int, seed: int, size: int, split: str, unpaired: bool, category: str | None
-) -> dict[str, np.ndarray | str | int]:
+def _render_row(index: int, seed: int, size: int, split: str, unpaired: bool, category: str | None) -> Row:
     return (render_unpaired if unpaired else render_pair)(row_seed(seed, index), size, split, category)
+
+
+def _render_together(
+    indices: list[int], seed: int, size: int, split: str, unpaired: bool, category: str | None, device: str
+) -> list[Row]:
+    return render_rows([row_seed(seed, index) for index in indices], size, split, category, unpaired, device)
 
 
 def _row_id(index: int, seed: int, split: str, unpaired: bool, category: str | None) -> str:
@@ -47,7 +60,7 @@ def write_pairs(
 
     A row depends on the seed, its index, the size and the split alone: neither the number of workers nor the number
     of rows changes it. Shards that are already there are not rendered again (nor shortened), so an interrupted call
-    can be repeated and a pool extended.
+    can be repeated and a pool extended. Where there is a GPU it rasterises the pictures of several rows at once.
 
     Args:
         out_dir (`str` or `Path`): created if missing.
@@ -69,11 +82,12 @@ def write_pairs(
     check_render_arguments(seed, size, split, category)
     if not isinstance(count, int) or count < 1:
         raise ValueError(f"`count` must be an integer of at least 1, got {count!r}.")
+    arguments = {"seed": seed, "size": size, "split": split, "unpaired": unpaired, "category": category}
     return write_shards(
         out_dir,
         split,
         range(count),
-        partial(_render_row, seed=seed, size=size, split=split, unpaired=unpaired, category=category),
+        partial(_render_row, **arguments),
         UNPAIRED_COLUMNS if unpaired else PAIR_COLUMNS,
         partial(_row_id, seed=seed, split=split, unpaired=unpaired, category=category),
         {"name": "rendered", "seed": seed, "size": size, "unpaired": unpaired, "category": category},
@@ -81,4 +95,5 @@ def write_pairs(
         workers,
         process_index,
         num_processes,
+        partial(_render_together, device="cuda", **arguments) if torch.cuda.is_available() else None,
     )

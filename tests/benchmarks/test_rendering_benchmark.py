@@ -24,10 +24,8 @@ def test_the_benchmark_prints_a_line_per_size_and_number_of_workers():
     assert [(size, workers) for size, workers, _ in rows] == [("16", "1"), ("24", "1"), ("16", "2"), ("24", "2")]
     # One worker is its own baseline.
     assert [ratio for _, workers, ratio in rows if workers == "1"] == ["1.00", "1.00"]
-    drawn = re.findall(rf"^ +(\d+) +(single|batch on cpu) +{number} +\(.*\) +({number}\d)$", result.stdout, re.M)
+    drawn = re.findall(rf"^ +(\d+) +(one by one|batch on cpu) +{number} +\(.*\) +({number}\d)$", result.stdout, re.M)
     assert [line[:2] for line in drawn] == [
-        ("16", "single"),
-        ("16", "batch on cpu"),
-        ("24", "single"),
-        ("24", "batch on cpu"),
+        (size, name) for size in ("16", "24") for name in ("one by one", "batch on cpu")
     ]
+    assert [ratio for _, name, ratio in drawn if name == "one by one"] == ["1.00", "1.00"]

@@ -63,6 +63,10 @@ def row_with_threads(number: int) -> dict:
     return noise_row(number) | {"source": os.environ.get("OMP_NUM_THREADS", "unset")}
 
 
+def noise_rows(numbers: list[int]) -> list[dict]:
+    return [noise_row(number) for number in numbers]
+
+
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory) -> dict[str, bytes]:
     """What an undisturbed call in one process writes."""
@@ -89,6 +93,12 @@ def test_datasets_finds_the_rows_beside_the_lists_of_rejected_ones(tmp_path):
 
 def test_workers_write_the_same_bytes_as_one_process(whole, tmp_path):
     write(tmp_path, workers=2)
+    assert contents(tmp_path) == whole
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_rows_built_together_give_the_same_bytes(workers, whole, tmp_path):
+    write(tmp_path, build_row=None, build_rows=noise_rows, workers=workers)
     assert contents(tmp_path) == whole
 
 
