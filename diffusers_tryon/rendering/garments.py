@@ -25,9 +25,9 @@ from .shells import ARM_JOINTS, load_shell
 
 # Skin is dropped where it lies this far (metres) inside the garment's edge, and farther in wide garments.
 _HIDING_MARGIN = 0.018
-# A tucked top ends so far below the waistband; a garment under a top ends so far (torso coordinate) above its hem.
+# A tucked top ends so far below the waistband, and a garment under a top so far above its hem, in metres.
 _TUCK_DEPTH = 0.04
-_UNDER_HEM = 0.05
+_UNDER_HEM = 0.03
 # Cloth never comes nearer to the body than this, in metres.
 _MIN_EASE = 0.005
 _SKIRT_EASE = 0.005
@@ -272,11 +272,38 @@ def _fit_collar(design: TopDesign, dummy: Dummy, top: Garment) -> Garment:
     return _cut_from_shell(label, cloth, points, level_at, "arm", dummy, uncovered, priority, top.profile)
 
 
-def fit_pants(
-    design: PantsDesign, dummy: Dummy, cloth: Print, top_hem: float | None, over_top: bool = False
-) -> Garment:
-    """Fit trousers or shorts; they end under a top whose hem is at the torso coordinate `top_hem`, if any, or are worn
-    over it."""
+@dataclass(frozen=True)
+class _Waist:
+    """Where a lower garment begins, in metres of height.
+
+    Attributes:
+        height: the waistband.
+        start: the upper edge of what is modelled, lower than the waistband under a top.
+        hem: the hem of the top over it, infinite if there is none.
+        priority: as in `Garment`.
+    """
+
+    height: float
+    start: float
+    hem: float
+    priority: float
+
+
+def _waist(design: PantsDesign | SkirtDesign, dummy: Dummy, top: TopDesign | None) -> _Waist:
+    """The waist of a lower garment: under a top, or over a tucked one, where that is tucked in."""
+    marks = dummy.marks
+    if top is not None and top.tucked is not None:
+        height = marks.height(top.tucked)
+        return _Waist(height, height, np.inf, _OVER_TUCKED_PRIORITY)
+    height = marks.height(design.waist)
+    if top is None:
+        return _Waist(height, height, np.inf, 0.0)
+    hem = marks.height(top.hem)
+    return _Waist(height, min(height, hem + top.hem_curve + _UNDER_HEM), hem, 0.0)
+
+
+def fit_pants(design: PantsDesign, dummy: Dummy, cloth: Print, top: TopDesign | None) -> Garment:
+    """Fit trousers or shorts to a body that wears `top`, if anything."""
     shell, marks = load_shell(), dummy.marks
     points = shell.smooth(dummy.points + _MIN_EASE * dummy.normals, 3)
     points = (
@@ -300,15 +327,15 @@ def fit_pants(
     points = points.copy()
     points[legs] = left * np.stack([np.sign(points[legs, 0]), np.ones(len(legs)), np.ones(len(legs))], axis=1)
     points = shell.smooth(points, 1)
-    covered = design if top_hem is None else replace(design, waist=min(design.waist, top_hem + _UNDER_HEM))
+    waist = _waist(design, dummy, top)
 
     def level_at(points: np.ndarray, arm: np.ndarray) -> np.ndarray:
-        return pants_level(covered, marks, points, arm)
+        return pants_level(waist.start, marks.leg_height(design.length), points, arm)
 
-    hidden = _hidden_skin(pants_level(design, marks, dummy.points, shell.arm), _HIDING_MARGIN + design.ease)
+    whole = pants_level(waist.height, marks.leg_height(design.length), dummy.points, shell.arm)
+    hidden = _hidden_skin(whole, _HIDING_MARGIN + design.ease)
     profile = dummy.profile.hang(_MIN_EASE + 0.004, -10.0)
-    priority = _OVER_TUCKED_PRIORITY if over_top else 0.0
-    return _cut_from_shell("pants", cloth, points, level_at, "leg", dummy, hidden, priority, profile)
+    return _cut_from_shell("pants", cloth, points, level_at, "leg", dummy, hidden, waist.priority, profile)
 
 
 def _tube_weights(points: np.ndarray, dummy: Dummy) -> np.ndarray:
@@ -424,28 +451,13 @@ def _hidden_in_tube(top: float, hem: float, dummy: Dummy) -> np.ndarray:
     return _hidden_skin(level, _HIDING_MARGIN)
 
 
-def fit_skirt(
-    design: SkirtDesign, dummy: Dummy, cloth: Print, top_hem: float | None, over_top: bool = False
-) -> Garment:
-    """Fit a skirt; under a top whose hem is at the torso coordinate `top_hem`, if any, it ends and does not flare.
-    It flares from the hips, so that few hems change it. Nothing is left of one that is shorter than the top."""
-    waist = dummy.marks.height(design.waist)
-    start, flared_below = waist, min(waist, dummy.marks.height(_FLARED_BELOW))
-    if top_hem is not None:
-        start = min(start, dummy.marks.height(top_hem + _UNDER_HEM))
-        flared_below = min(flared_below, dummy.marks.height(top_hem))
+def fit_skirt(design: SkirtDesign, dummy: Dummy, cloth: Print, top: TopDesign | None) -> Garment:
+    """Fit a skirt to a body that wears `top`, if anything. It flares from the hips, so that few hems change it, and
+    not under the top. Nothing is left of one that is shorter than the top."""
+    waist = _waist(design, dummy, top)
+    flared_below = min(waist.height, dummy.marks.height(_FLARED_BELOW), waist.hem)
     profile = dummy.profile.hang(_SKIRT_EASE, design.flare, below=flared_below)
-    return _fit_skirt_part(
-        "skirt",
-        design,
-        dummy,
-        cloth,
-        profile,
-        start,
-        flared_below,
-        open_above=True,
-        priority=_OVER_TUCKED_PRIORITY if over_top else 0.0,
-    )
+    return _fit_skirt_part("skirt", design, dummy, cloth, profile, waist.start, flared_below, True, waist.priority)
 
 
 def fit_dress(design: DressDesign, dummy: Dummy, cloth: Print) -> list[Garment]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from .body import BodyShape
-from .designs import Neckline, PantsDesign, TopDesign
+from .designs import Neckline, TopDesign
 from .mesh import normalize
 from .shells import load_shell
 
@@ -181,8 +181,7 @@ def collar_level(design: TopDesign, marks: Landmarks, points: np.ndarray) -> np.
     return np.maximum(ring, front)
 
 
-def pants_level(design: PantsDesign, marks: Landmarks, points: np.ndarray, arm: np.ndarray) -> np.ndarray:
-    """The level (N,) of trousers."""
-    waist = points[:, 2] - marks.height(design.waist)
-    cuff = marks.leg_height(design.length) - points[:, 2]
-    return np.maximum(np.maximum(waist, cuff), _SHARE_SLOPE * (arm - _ARM_SHARE))
+def pants_level(waist: float, cuff: float, points: np.ndarray, arm: np.ndarray) -> np.ndarray:
+    """The level (N,) of trousers between two heights."""
+    height = points[:, 2]
+    return np.maximum(np.maximum(height - waist, cuff - height), _SHARE_SLOPE * (arm - _ARM_SHARE))

@@ -163,17 +163,13 @@ def _fit_dress(piece: Piece, dummy: Dummy) -> list[Garment]:
 
 
 def _fit_bottom(piece: Piece, dummy: Dummy, top: TopDesign | None) -> list[Garment]:
-    """A lower garment: under the hem of a top, or with its waistband where a top is tucked in."""
-    design, top_hem = piece.design, None
-    over_top = top is not None and top.tucked is not None
-    if over_top:
-        design = replace(design, waist=top.tucked)
-    elif top is not None:
-        top_hem = top.hem
+    """A lower garment and its belt, on a body that wears `top`, if anything."""
+    design = piece.design
     fit = fit_skirt if isinstance(design, SkirtDesign) else fit_pants
-    garments = [fit(design, dummy, piece.cloth, top_hem, over_top)]
-    if piece.belt is not None and (top_hem is None or top_hem > design.waist):
-        garments.append(fit_belt(design.waist, garments[0], dummy, piece.belt))
+    garments = [fit(design, dummy, piece.cloth, top)]
+    waist = design.waist if top is None or top.tucked is None else top.tucked
+    if piece.belt is not None and (top is None or top.tucked is not None or top.hem > waist):
+        garments.append(fit_belt(waist, garments[0], dummy, piece.belt))
     return garments
 
 

@@ -16,6 +16,10 @@ from .shadows import LightView, blocked_share
 from .surfaces import Surface
 
 
+# Cosine by which the normal of a face that is seen from the front may look away.
+_OUTLINE = 0.25
+
+
 @dataclass(frozen=True)
 class Patches:
     """The parts of a surface seen in one pixel are lit alike: P patches.
@@ -55,7 +59,8 @@ def find_patches(assembly: Assembly, seen: Seen, camera: Camera) -> Patches:
     normals = normalize(chosen.interpolate(assembly.normals))
     to_camera = normalize(camera.position.astype(np.float32) - positions)
     # The inside of a sleeve or a hem is seen from behind.
-    normals *= np.where(_dot(normals, to_camera) < 0, np.float32(-1), np.float32(1))[:, None]
+    # Along an outline, smooth normals look away from the camera a little although the face does not.
+    normals *= np.where(_dot(normals, to_camera) < -_OUTLINE, np.float32(-1), np.float32(1))[:, None]
     return Patches((np.cumsum(stands) - 1).take(last), sample, chosen, positions, normals, to_camera)
 
 

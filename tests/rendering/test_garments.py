@@ -191,7 +191,7 @@ def test_lower_garments_begin_and_end_where_the_design_says(design, shapes):
     end = hip + design.length * (knee - hip) if design.length < 1 else knee + (design.length - 1) * (ankle - knee)
     assert heights.min() == pytest.approx(end, abs=0.002)
     assert heights.max() == pytest.approx(hip + design.waist * (neck - hip), abs=0.002)
-    under_top = fit(design, measure(shape), CLOTH, -0.05)
+    under_top = fit(design, measure(shape), CLOTH, replace(TOP, hem=-0.05))
     assert under_top.vertices[:, 2].max() < hip + 0.02
     assert garment.label == PARSE_IDS["pants" if isinstance(design, PantsDesign) else "skirt"]
 
@@ -199,7 +199,7 @@ def test_lower_garments_begin_and_end_where_the_design_says(design, shapes):
 def test_a_flared_skirt_fits_under_a_top_and_flares_below_its_hem():
     dummy = measure(blend_shapes(0, 1, 0.5))
     design = SkirtDesign(0.35, 0.9, flare=0.4)
-    skirt = fit_skirt(design, dummy, CLOTH, TOP.hem)
+    skirt = fit_skirt(design, dummy, CLOTH, TOP)
     (top,) = fit_top(TOP, dummy, CLOTH)
     hem = dummy.marks.height(TOP.hem)
     at_hem = top.vertices[(top.vertices[:, 2] < hem + 0.03) & ~on_arm(top)].astype(np.float64)
@@ -221,6 +221,13 @@ def test_a_tucked_top_ends_inside_the_waistband():
     inside = top.vertices[top.vertices[:, 2] < waist].astype(np.float64)
     angle, radius = pants.profile.polar(inside)
     assert (radius < pants.profile.radius_at(angle, inside[:, 2]) + 0.002).all()
+
+
+def test_trousers_reach_up_under_a_curved_hem():
+    dummy = measure(blend_shapes(0, 1, 0.5))
+    top = replace(TOP, hem=0.1, hem_curve=0.06)
+    pants = fit_pants(PantsDesign(waist=0.35, length=1.9), dummy, CLOTH, top)
+    assert pants.vertices[:, 2].max() == pytest.approx(dummy.marks.height(0.1) + 0.06 + 0.03, abs=0.002)
 
 
 def boundary_loops(faces: np.ndarray) -> int:
