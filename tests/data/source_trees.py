@@ -74,9 +74,13 @@ def rendered_person(seed: int, category: str = "upper", height: int = HEIGHT) ->
         if (photo[2][list(_TORSO), 2] > 0).all() and label_mask(photo[1], GARMENT_LABELS[category]).mean() > 0.03:
             photos.append(photo)
     shot = draw_shot(rng, identity, category, from_behind=False, of_garment=True)
-    product = photograph_product(person, shot, category, PRODUCT_STYLES[-1], height)
-    flat, flat_parse, _ = _portrait(product.image, product.picture.parse, product.pose)
-    return RenderedPerson(tuple(photos), flat, flat_parse > 0)
+    product = photograph_product(person, shot, category, PRODUCT_STYLES[-1], height * 3 // 4)
+    flat_mask = product.picture.parse > 0
+    # More of the background above and below.
+    above = (height - len(flat_mask)) // 2
+    rows = (above, height - len(flat_mask) - above)
+    flat = np.pad(product.image, (rows, (0, 0), (0, 0)), mode="edge")
+    return RenderedPerson(tuple(photos), flat, np.pad(flat_mask, (rows, (0, 0))))
 
 
 def _portrait(image: np.ndarray, parse: np.ndarray, pose: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

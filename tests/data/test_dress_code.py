@@ -65,15 +65,17 @@ def test_where_there_are_masks_they_cut_out_the_garment(tree):
 @pytest.mark.parametrize("category", ["upper", "dress"])
 def test_where_there_is_none_the_garment_is_told_from_its_background(tree, category):
     for entry, number in zip(list_pairs(tree, category=category), DRESS_CODE_NUMBERS[category]):
-        found = build_row(entry)["garment_parse"] > 0
-        mask = rendered_person(dress_code_seed(number), category).flat_mask
-        # Up to the border, which is blurred and noisy, and to cloth of the background's colour there.
+        row, mask = build_row(entry), rendered_person(dress_code_seed(number), category).flat_mask
+        found = row["garment_parse"] > 0
+        assert (found & mask).sum() / (found | mask).sum() > 0.8
+        # White cloth at the border may be taken for background, and noise for cloth: the picture is the same but for
+        # little, except in the blurred pixels of the outline.
         picture = Image.fromarray(mask)
         inner, outer = (np.asarray(picture.filter(kind(5))) for kind in (ImageFilter.MinFilter, ImageFilter.MaxFilter))
-        flat = image_of(entry.garment.image).astype(int)
-        lost = flat[inner & ~found] - np.median(flat[~outer], axis=0)
-        assert not found[~outer].any()
-        assert np.abs(lost).max(initial=0) < 12 and found[inner].mean() > 0.95
+        expected = np.where(mask[..., None], image_of(entry.garment.image), 255)
+        difference = np.abs(row["garment_image"].astype(int) - expected).max(axis=-1)
+        # A background may be 25 darker than white, and differ from itself by 20.
+        assert difference[inner | ~outer].max() <= 45
 
 
 def test_unpaired_rows_take_the_garment_of_the_second_column(tree):

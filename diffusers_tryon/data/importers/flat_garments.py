@@ -5,9 +5,12 @@
 import numpy as np
 
 
-# The darkest a background may be, and the largest step in a channel that still belongs to it (JPEG noise).
+# The darkest a background may be.
 _DARKEST_BACKGROUND = 230
-_BACKGROUND_STEP = 10
+# The largest step in a channel that still belongs to the background, in steps of half the border's pixels; and its
+# bounds. A larger one loses the rim of white garments, a smaller one takes noise for the garment.
+_STEPS_OF_NOISE = 4
+_STEP_BOUNDS = (5, 20)
 
 
 def separate_from_background(image: np.ndarray) -> np.ndarray:
@@ -32,7 +35,8 @@ def separate_from_background(image: np.ndarray) -> np.ndarray:
             f"the background is not white (its colour is {background.astype(int).tolist()}), so that the garment "
             "cannot be told from it; a mask is needed"
         )
-    different = np.abs(image - background).max(axis=-1) > _BACKGROUND_STEP
+    noise = np.median(np.abs(border - background).max(axis=-1))
+    different = np.abs(image - background).max(axis=-1) > np.clip(_STEPS_OF_NOISE * noise, *_STEP_BOUNDS)
     if not different.any():
         raise ValueError("nothing lies on the white background")
     garment = _largest(connected_components(different))
