@@ -23,6 +23,7 @@ _CREVICE_DIRECTIONS = np.array([(1, 0), (0, 1), (0.7, 0.7), (0.7, -0.7)])
 # Rises below this share of the distance are the body's own roundness.
 _ROUNDNESS = 0.25
 _FAR_AWAY = 1e3
+_SMALLEST_EXTENT = 1e-3
 # The few directions and distances would show as rings.
 _CREVICE_BLUR = 0.02
 
@@ -70,7 +71,8 @@ def light_view(direction: np.ndarray, receivers: np.ndarray, casters: np.ndarray
     axes = np.stack([right, np.cross(direction, right), -direction]).astype(np.float32)
     turned = axes[:2] @ receivers.T
     low, high = turned.min(axis=1), turned.max(axis=1)
-    texel = float((high - low).max()) / (size - 2 * _BORDER)
+    # What is seen in one pixel alone has no extent.
+    texel = max(float((high - low).max()), _SMALLEST_EXTENT) / (size - 2 * _BORDER)
     nearest = (casters @ axes[2]).min() - 1
     return LightView(axes, np.array([*(low - _BORDER * texel), nearest], np.float32), texel, size)
 

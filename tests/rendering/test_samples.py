@@ -36,7 +36,7 @@ from diffusers_tryon.rendering.seats import sits
 
 
 SIZE = 48
-SEEDS = range(5)
+SEEDS = range(4)
 
 
 def rows_of_all_categories(render) -> list[dict]:
