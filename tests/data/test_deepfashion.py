@@ -193,6 +193,7 @@ def test_listed_pairs_that_are_none(own_tree):
         "fashionMENPantsid0000016101_1front.jpg,fashionMENPantsid0000016101_4full.jpg",
         "fashionMENPantsid0000016101_1front.jpg,fashionMENPantsid0000016101_2side.jpg",
         "fashionMENPantsid0000016101_1front.jpg",
+        "fashionMENPantsid0000016101_6flat.jpg,fashionMENPantsid0000016101_2side.jpg",
     ]
     (root / "fasion-resize-pairs-test.csv").write_text("\n".join(lines) + "\n")
     entries = list_pose_transfer(root, "test", pairs="listed")
