@@ -24,9 +24,9 @@ _MAX_DOWN = 140.0
 _GLOSS = 0.04
 # Hair before the shoulders wins over a garment that lies within these metres in front of it.
 _PRIORITY_IN_FRONT = 0.035
-_PRIORITY_BEHIND = 0.012
+_PRIORITY_BEHIND = 0.018
 # Metres between the skin and hair that lies on clothes.
-_OVER_CLOTHES = 0.032
+_OVER_CLOTHES = 0.04
 
 # Where hair begins, `down` degrees at `around` degrees of either side.
 _HAIRLINE = ((0, 67), (25, 66), (45, 70), (58, 78), (70, 95), (80, 96), (87, 84), (104, 86), (114, 108), (135, 122),
