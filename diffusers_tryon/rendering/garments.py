@@ -305,9 +305,11 @@ def _waist(design: PantsDesign | SkirtDesign, dummy: Dummy, top: TopDesign | Non
 def fit_pants(design: PantsDesign, dummy: Dummy, cloth: Print, top: TopDesign | None) -> Garment:
     """Fit trousers or shorts to a body that wears `top`, if anything."""
     shell, marks = load_shell(), dummy.marks
+    profile = dummy.profile.hang(_MIN_EASE + 0.004, -10.0)
     points = shell.smooth(dummy.points + _MIN_EASE * dummy.normals, 3)
-    points = (
-        points + (0.004 * smoothstep(points[:, 2], marks.hip[2] - 0.1, marks.hip[2] + 0.05))[:, None] * dummy.normals
+    # A waistband is round where the body is not.
+    points = _around_torso(
+        points, profile, smoothstep(points[:, 2], marks.hip[2], marks.hip[2] + 0.08) * (shell.arm < 0.3)
     )
     legs = np.nonzero((shell.leg > 0.4) & (points[:, 2] > marks.ankle[2] - 0.05))[0]
     left = on_the_left(points[legs])
@@ -334,7 +336,6 @@ def fit_pants(design: PantsDesign, dummy: Dummy, cloth: Print, top: TopDesign | 
 
     whole = pants_level(waist.height, marks.leg_height(design.length), dummy.points, shell.arm)
     hidden = _hidden_skin(whole, _HIDING_MARGIN + design.ease)
-    profile = dummy.profile.hang(_MIN_EASE + 0.004, -10.0)
     return _cut_from_shell("pants", cloth, points, level_at, "leg", dummy, hidden, waist.priority, profile)
 
 
@@ -488,6 +489,6 @@ def fit_belt(waist: float, lower: Garment, dummy: Dummy, cloth: Print) -> Garmen
     """A belt at the torso coordinate `waist`, over the outline of what it holds."""
     top = dummy.marks.height(waist) + 0.006
     heights = np.array([top, top - _BELT_HEIGHT / 2, top - _BELT_HEIGHT])
-    radii = _radii(lower.profile, heights, _columns(48)) + 0.005
+    radii = _radii(lower.profile, heights, _columns(48)) + 0.003
     hidden = np.zeros_like(lower.hides_skin)
     return _tube("belt", cloth, heights, radii, dummy, lower.profile, hidden, True, _BELT_PRIORITY)
