@@ -103,16 +103,13 @@ def _convex_outline(points: np.ndarray, marks: Landmarks) -> Profile:
     step = (top - marks.ankle[2]) / (_HEIGHTS - 1)
     axis = float(marks.spine[1])
     angles = np.arange(_DIRECTIONS) * (2 * np.pi / _DIRECTIONS)
-    slice_number = np.floor((top - points[:, 2]) / step + 0.5).astype(int)
-    order = np.argsort(slice_number, kind="stable")
-    order = order[np.searchsorted(slice_number[order], 0) : np.searchsorted(slice_number[order], _HEIGHTS)]
-    offset = np.stack([points[order, 0], axis - points[order, 1]], axis=1)
+    points = points[np.argsort(-points[:, 2], kind="stable")]
+    offset = np.stack([points[:, 0], axis - points[:, 1]], axis=1)
     reach = offset @ np.stack([np.sin(angles), np.cos(angles)])
-    starts = np.searchsorted(slice_number[order], np.arange(_HEIGHTS))
-    support = np.maximum.reduceat(reach, np.minimum(starts, len(order) - 1), axis=0)
-    # Vertices are no denser than slices: a slice also counts what is just above and below.
-    padded = np.concatenate([support[:1], support, support[-1:]])
-    support = np.maximum(np.maximum(padded[:-2], padded[1:-1]), padded[2:])
+    # Vertices are hardly denser than slices: a slice counts all between its neighbours.
+    heights = top - step * np.arange(_HEIGHTS)
+    ends = np.searchsorted(-points[:, 2], np.stack([-heights - step, -heights + step], axis=1).reshape(-1))
+    support = np.maximum.reduceat(reach, np.minimum(ends, len(points) - 1), axis=0)[::2]
     nearby = np.arange(-_NEARBY, _NEARBY + 1)
     tangents = support[:, (np.arange(_DIRECTIONS)[:, None] + nearby) % _DIRECTIONS]
     radii = (tangents / np.cos(nearby * (2 * np.pi / _DIRECTIONS))).min(axis=2)

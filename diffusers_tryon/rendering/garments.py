@@ -309,7 +309,7 @@ def fit_pants(design: PantsDesign, dummy: Dummy, cloth: Print, top: TopDesign | 
     points = shell.smooth(dummy.points + _MIN_EASE * dummy.normals, 3)
     # A waistband is round where the body is not.
     points = _around_torso(
-        points, profile, smoothstep(points[:, 2], marks.hip[2], marks.hip[2] + 0.08) * (shell.arm < 0.3)
+        points, profile, smoothstep(points[:, 2], marks.hip[2] - 0.05, marks.hip[2] + 0.03) * (shell.arm < 0.3)
     )
     legs = np.nonzero((shell.leg > 0.4) & (points[:, 2] > marks.ankle[2] - 0.05))[0]
     left = on_the_left(points[legs])
