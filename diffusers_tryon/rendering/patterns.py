@@ -14,6 +14,7 @@ from collections.abc import Callable
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from .cloth_coordinates import TORSO_SIDE
 from .pictures import draw_landscape, draw_noise, make_pyramid
 
 
@@ -27,6 +28,12 @@ _TILE_LEVELS = 8
 def draw_scale(rng: np.random.Generator, smallest: float, largest: float) -> float:
     """A length between two, small ones as likely as large ones."""
     return float(np.exp(rng.uniform(math.log(smallest), math.log(largest))))
+
+
+def fit_around(period: float) -> float:
+    """The period nearest to this one of which a whole number goes around the torso, so that no seam is seen."""
+    around = 4 * TORSO_SIDE
+    return around / max(1, round(around / period))
 
 
 def band(position: np.ndarray, share: float, width: np.ndarray) -> np.ndarray:
@@ -56,6 +63,8 @@ def _stripes(degrees: float, share: tuple[float, float]) -> Maker:
 
     def make(rng: np.random.Generator, colours: np.ndarray) -> Pattern:
         period, part = draw_scale(rng, 0.014, 0.2), rng.uniform(*share)
+        if sine:
+            period = sine * fit_around(period / sine)
 
         def pattern(u: np.ndarray, v: np.ndarray, width: np.ndarray) -> np.ndarray:
             return _over(colours[0], colours[1], band((v * cosine - u * sine) / period, part, width / period))
@@ -69,6 +78,8 @@ def _double_stripes(rng: np.random.Generator, colours: np.ndarray) -> Pattern:
     """Broad stripes with thin ones between them, across or along."""
     period, part, line = draw_scale(rng, 0.04, 0.2), rng.uniform(0.2, 0.45), rng.uniform(0.05, 0.12)
     along = rng.random() < 0.4
+    if along:
+        period = fit_around(period)
 
     def pattern(u: np.ndarray, v: np.ndarray, width: np.ndarray) -> np.ndarray:
         position = (u if along else v) / period
@@ -79,7 +90,7 @@ def _double_stripes(rng: np.random.Generator, colours: np.ndarray) -> Pattern:
 
 
 def _gingham(rng: np.random.Generator, colours: np.ndarray) -> Pattern:
-    period = draw_scale(rng, 0.014, 0.16)
+    period = fit_around(draw_scale(rng, 0.014, 0.16))
 
     def pattern(u: np.ndarray, v: np.ndarray, width: np.ndarray) -> np.ndarray:
         threads = band(u / period, 0.5, width / period) + band(v / period, 0.5, width / period)
@@ -89,7 +100,7 @@ def _gingham(rng: np.random.Generator, colours: np.ndarray) -> Pattern:
 
 
 def _tartan(rng: np.random.Generator, colours: np.ndarray) -> Pattern:
-    period, part, line = draw_scale(rng, 0.05, 0.2), rng.uniform(0.3, 0.5), rng.uniform(0.03, 0.1)
+    period, part, line = fit_around(draw_scale(rng, 0.05, 0.2)), rng.uniform(0.3, 0.5), rng.uniform(0.03, 0.1)
 
     def pattern(u: np.ndarray, v: np.ndarray, width: np.ndarray) -> np.ndarray:
         across, up, width = u / period, v / period, width / period
@@ -101,7 +112,7 @@ def _tartan(rng: np.random.Generator, colours: np.ndarray) -> Pattern:
 
 
 def _windowpane(rng: np.random.Generator, colours: np.ndarray) -> Pattern:
-    period, line = draw_scale(rng, 0.03, 0.15), rng.uniform(0.04, 0.12)
+    period, line = fit_around(draw_scale(rng, 0.03, 0.15)), rng.uniform(0.04, 0.12)
 
     def pattern(u: np.ndarray, v: np.ndarray, width: np.ndarray) -> np.ndarray:
         lines = np.maximum(band(u / period, line, width / period), band(v / period, line, width / period))
@@ -112,7 +123,7 @@ def _windowpane(rng: np.random.Generator, colours: np.ndarray) -> Pattern:
 
 def _zigzag(rng: np.random.Generator, colours: np.ndarray) -> Pattern:
     period = draw_scale(rng, 0.02, 0.14)
-    side, slope = period * rng.uniform(0.6, 1.2), rng.uniform(0.4, 1.0)
+    side, slope = fit_around(2 * period * rng.uniform(0.6, 1.2)) / 2, rng.uniform(0.4, 1.0)
 
     def pattern(u: np.ndarray, v: np.ndarray, width: np.ndarray) -> np.ndarray:
         return _over(
@@ -166,7 +177,7 @@ def _tile(smallest: float, largest: float, make_picture: Callable[[np.random.Gen
     """A maker of tiles between two sizes in metres."""
 
     def make(rng: np.random.Generator, colours: np.ndarray) -> Pattern:
-        size = draw_scale(rng, smallest, largest)
+        size = fit_around(draw_scale(rng, smallest, largest))
         return repeat_tile(np.clip(make_picture(rng, colours), 0, 1), size, tuple(rng.uniform(0, size, 2)))
 
     return make

@@ -69,6 +69,16 @@ def test_horizontal_stripes_do_not_depend_on_u_nor_vertical_ones_on_v():
         assert np.mean(np.isclose(pattern(u, v, width), pattern(u + across, v + up, width)).all(axis=1)) > 0.98
 
 
+@pytest.mark.parametrize("name", [name for name in PATTERNS if name not in ("colour_block", "gradient")])
+def test_no_seam_is_seen_at_the_back_because_patterns_go_around_a_whole_number_of_times(name):
+    v = np.linspace(-0.3, 0.6, 200)
+    width, around = np.full(200, 0.002), 2 * np.pi * 0.15
+    for seed in range(4):
+        pattern = PATTERNS[name](np.random.default_rng(seed), COLOURS)
+        left, right = (pattern(np.full(200, u), v, width) for u in (0.4 + 1e-4, 0.4 + 1e-4 - around))
+        assert np.mean(np.abs(left - right).max(axis=1) < 0.02) > 0.95
+
+
 def test_a_tile_repeats_upright():
     picture = np.zeros((128, 128, 3), np.float32)
     picture[:32, :64] = 1
