@@ -16,10 +16,6 @@ from .shadows import LightView, blocked_share
 from .surfaces import Surface
 
 
-# Cosine by which the normal of a face that is seen from the front may look away.
-_OUTLINE = 0.25
-
-
 @dataclass(frozen=True)
 class Patches:
     """The parts of a surface seen in one pixel are lit alike: P patches.
@@ -58,10 +54,18 @@ def find_patches(assembly: Assembly, seen: Seen, camera: Camera) -> Patches:
     positions = chosen.interpolate(assembly.vertices)
     normals = normalize(chosen.interpolate(assembly.normals))
     to_camera = normalize(camera.position.astype(np.float32) - positions)
-    # The inside of a sleeve or a hem is seen from behind.
-    # Along an outline, smooth normals look away from the camera a little although the face does not.
-    normals *= np.where(_dot(normals, to_camera) < -_OUTLINE, np.float32(-1), np.float32(1))[:, None]
+    # The inside of a sleeve or a hem is seen from behind. The face decides, not the normal alone: along outlines the
+    # smooth normals of faces seen from the front may point away from the camera.
+    face_normals = _face_normals(assembly, chosen)
+    normals[_dot(face_normals, to_camera) * _dot(face_normals, normals) < 0] *= -1
     return Patches((np.cumsum(stands) - 1).take(last), sample, chosen, positions, normals, to_camera)
+
+
+def _face_normals(assembly: Assembly, seen: Seen) -> np.ndarray:
+    """Normals (N, 3) of the flat faces, of any length, on one side or the other."""
+    first, second, third = (assembly.vertices.take(corner, axis=0) for corner in seen.corners)
+    across, up = (second - first).T, (third - first).T
+    return np.stack([across[axis - 2] * up[axis - 1] - across[axis - 1] * up[axis - 2] for axis in range(3)], axis=1)
 
 
 def _cloth_per_sample(surface: Surface, screen: np.ndarray) -> np.ndarray:

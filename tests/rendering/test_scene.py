@@ -88,6 +88,25 @@ def test_closed_surfaces_are_not_seen_from_inside():
     assert (render([square(0.2, 0.0, label=3, closed=True)], CAMERA, SETTING, 16).parse == 3).any()
 
 
+def test_the_face_decides_from_which_side_a_surface_is_lit():
+    front = square(0.2, 0.0, label=3)
+    lit = render([front], CAMERA, SETTING, 16).image[8, 8]
+    # Seen from behind, it is lit as if its other side were its front.
+    for faces in (front.faces, front.faces[:, ::-1]):
+        behind = replace(front, faces=faces, normals=-front.normals)
+        assert np.array_equal(render([behind], CAMERA, SETTING, 16).image[8, 8], lit)
+    # A smooth normal that points away from the camera, as along outlines, is not turned round: no light from the left
+    # falls on a square that faces almost to the right.
+    into_depth = np.float32([(0.17, 0.98, 0), (0, 0, 0), (0, 0, 1)])
+    normals = np.tile(np.float32((0.98, 0.17, 0)), (4, 1))
+    outline = replace(front, vertices=front.vertices @ into_depth, normals=normals)
+    from_the_left = replace(LIGHT, key_direction=np.array([-1.0, 0, 0]), fill_direction=np.array([-1.0, 0, 0]))
+    picture = render([outline], Camera(np.zeros(3), extent=0.2), replace(SETTING, light=from_the_left), 16)
+    seen = (picture.label_samples == 3).all(axis=0)
+    # Only the light from all around is left.
+    assert seen.any() and (picture.image[seen] < 0.5 * lit).all()
+
+
 def test_a_surface_in_front_of_the_light_casts_a_shadow():
     key_light = np.array([1.0, -1.0, 0.0]) / np.sqrt(2)
     setting = replace(SETTING, light=replace(LIGHT, key_direction=key_light))
