@@ -47,13 +47,17 @@ def source_parts(source: str, root: str | Path, options: dict[str, Any] | None =
     Raises:
         ValueError: unknown source or option, or neither training nor test rows are listed.
     """
-    parts, errors = [], []
+    parts, errors, listed = [], [], []
     for split in _SPLITS:
         try:
             entries = list_entries(source, root, split, options)
         except ValueError as error:
             errors.append(error)
             continue
+        ids = [entry.id for entry in entries]
+        if ids in listed:  # one manifest, which knows no splits
+            continue
+        listed.append(ids)
         for first in range(0, len(entries), _ENTRIES_PER_PART):
             of_part = tuple(entries[first : first + _ENTRIES_PER_PART])
             parts.append(SourcePart(split, f"{source} {split} {first // _ENTRIES_PER_PART:05d}", of_part, first))

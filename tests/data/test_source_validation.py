@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Source trees checked before they are imported: every planted problem is found under its name, and no other."""
 
+import json
 import shutil
 from pathlib import Path
 
@@ -128,3 +129,19 @@ def test_the_command_checks_a_source(own_tree, tmp_path):
     ):
         result = runner.invoke(app, options)
         assert isinstance(result.exception, ValueError) and message in str(result.exception)
+
+
+def test_one_manifest_is_not_checked_once_for_every_split(tree, tmp_path):
+    name = VITON_HD_TRAIN[0]
+    files = {
+        "person_image": f"image/{name}.jpg",
+        "person_parse": f"image-parse-v3/{name}.png",
+        "person_pose": f"openpose_json/{name}_keypoints.json",
+        "garment_image": f"cloth/{name}.jpg",
+        "garment_mask": f"cloth-mask/{name}.jpg",
+    }
+    line = {"id": "a", "category": "upper", "label_map": "cihp", "pose_format": "openpose", **files}
+    (tmp_path / "mine.jsonl").write_text(json.dumps(line))
+    report = validate_parts(source_parts("manifest", tree / "train", {"manifest": tmp_path / "mine.jsonl"}))
+    assert report.findings == []
+    assert sum(report.rows.values()) == 1
