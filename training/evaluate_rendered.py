@@ -82,6 +82,9 @@ def main(
     sr_steps: Annotated[int | None, typer.Option(help="steps of the super-resolution stage")] = None,
     guidance: Annotated[float | None, typer.Option(help="guidance scale of both stages")] = None,
     low_res_noise_level: Annotated[int | None, typer.Option(help="0 to 999")] = None,
+    category: Annotated[
+        str | None, typer.Option(help="upper, lower or dress; all three as the renderer mixes them if not given")
+    ] = None,
     sheet: Annotated[Path | None, typer.Option(help="picture of all rows to write")] = None,
     out: Annotated[Path | None, typer.Option(help="JSON file to write")] = None,
 ) -> None:
@@ -98,7 +101,7 @@ def main(
     figures, strips = [], []
     for first in range(0, count, 8):
         seeds = range(seed + first, seed + min(first + 8, count))
-        rows = [render_unpaired(row_seed, size, "test") for row_seed in seeds]
+        rows = [render_unpaired(row_seed, size, "test", category) for row_seed in seeds]
         generators = [torch.Generator().manual_seed(row_seed) for row_seed in seeds]
         batch_figures, batch_strips = evaluate_batch(pipeline, rows, generator=generators, **call_arguments)
         figures += batch_figures
@@ -106,7 +109,15 @@ def main(
     summary = {name: float(np.mean([row[name] for row in figures])) for name in figures[0]}
     for baseline in ("psnr_agnostic", "psnr_flat_colour"):
         summary[f"share_better_than_{baseline}"] = float(np.mean([row["psnr"] > row[baseline] for row in figures]))
-    result = {"model": model.name, "count": count, "size": size, "seed": seed, **call_arguments, **summary}
+    result = {
+        "model": model.name,
+        "count": count,
+        "size": size,
+        "seed": seed,
+        "category": category,
+        **call_arguments,
+        **summary,
+    }
     print(json.dumps(result, indent=2))
     if out is not None:
         out.write_text(json.dumps({**result, "rows": figures}, indent=2) + "\n")
