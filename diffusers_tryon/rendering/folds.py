@@ -6,12 +6,14 @@ from functools import lru_cache
 
 import numpy as np
 
+from .cloth_coordinates import TORSO_SIDE
 from .mesh import sum_by_index
 from .surfaces import Surface
 
 
-# The pattern of folds repeats after a metre of cloth.
 _TEXELS = 512
+# The pattern of folds repeats after so many metres of cloth: once around the torso, so that no seam is seen at the back.
+_REPEAT = (4 * TORSO_SIDE, 1.0)
 # Wavelengths in metres across and along the folds, and the height of the cloth in metres.
 _HANGING = ((0.15, 0.5, 0.013), (0.07, 0.25, 0.004))
 _PUSHED = ((0.06, 0.16, 0.008),)
@@ -99,7 +101,11 @@ def fold_cloth(
         multiplied (N,), both float32.
     """
     column, row = (
-        np.floor((points[:, axis] + np.float32(start[axis])) * _TEXELS).astype(np.int32) % _TEXELS for axis in range(2)
+        np.floor(points[:, axis] * np.float32(_TEXELS / _REPEAT[axis]) + np.float32(start[axis] * _TEXELS)).astype(
+            np.int32
+        )
+        % _TEXELS
+        for axis in range(2)
     )
     pattern = _fold_pattern().take(row * _TEXELS + column, axis=0)
     slopes = pattern[:, :2] + pushed[:, None] * pattern[:, 3:5]

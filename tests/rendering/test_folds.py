@@ -43,7 +43,7 @@ def test_a_face_without_cloth_has_no_direction():
     assert (cloth_directions(surface)[0][0] == 0).all() and np.isfinite(cloth_directions(surface)[1]).all()
 
 
-def test_folds_tilt_along_the_cloth_and_repeat_after_a_metre():
+def test_folds_tilt_along_the_cloth_and_repeat_around_the_torso_and_after_a_metre():
     rng = np.random.default_rng(0)
     points = (rng.random((50, 2)) * 3).astype(np.float32)
     along_u, along_v = np.tile(np.float32((0, 1, 0)), (50, 1)), np.tile(np.float32((0, 0, 1)), (50, 1))
@@ -57,8 +57,8 @@ def test_folds_tilt_along_the_cloth_and_repeat_after_a_metre():
     pushed, _ = fold_cloth(points, full, along_u, along_v, start)
     assert np.abs(pushed - tilt)[:, 2].mean() > 2 * np.abs(pushed - tilt)[:, 1].mean()
     # Off the borders of the pattern's texels, where rounding decides.
-    inside = np.abs((points + start) * 512 % 1 - 0.5).max(axis=1) < 0.45
-    again, _ = fold_cloth(points + np.float32((1, 2)), flat, along_u, along_v, start)
+    inside = np.abs((points / (2 * np.pi * 0.15, 1) + start) * 512 % 1 - 0.5).max(axis=1) < 0.45
+    again, _ = fold_cloth(points + np.float32((2 * np.pi * 0.15, 2)), flat, along_u, along_v, start)
     assert np.array_equal(again[inside], tilt[inside])
 
 
@@ -67,7 +67,9 @@ def test_the_slopes_are_those_of_a_height():
     steps = ((np.arange(512) + 0.5) / 512).astype(np.float32)
     zeros, frame = np.zeros(512, np.float32), np.eye(3, dtype=np.float32)
     along_u, along_v = np.tile(frame[0], (512, 1)), np.tile(frame[2], (512, 1))
-    across, _ = fold_cloth(np.stack([steps, zeros + 0.3], 1), zeros, along_u, along_v, np.zeros(2))
+    across, _ = fold_cloth(
+        np.stack([steps * np.float32(2 * np.pi * 0.15), zeros + 0.3], 1), zeros, along_u, along_v, np.zeros(2)
+    )
     down, _ = fold_cloth(np.stack([zeros + 0.3, steps], 1), zeros, along_u, along_v, np.zeros(2))
     assert abs(across[:, 0].mean()) < 1e-5 and abs(down[:, 2].mean()) < 1e-5
     assert across[:, 0].std() > 0.05
