@@ -82,7 +82,8 @@ def _under_jacket(design: TopDesign) -> TopDesign:
 def draw_outfit(rng: np.random.Generator, category: str) -> Outfit:
     """Draw an outfit whose garment of `category` ("upper", "lower" or "dress") can be tried on."""
     top_stream, bottom_stream, dress_stream, jacket_stream = rng.spawn(4)
-    jacket = _draw_jacket(jacket_stream) if category != "dress" and jacket_stream.random() < _JACKET_SHARE else None
+    # A jacket would hide half of a skirt that is tried on.
+    jacket = _draw_jacket(jacket_stream) if category == "upper" and jacket_stream.random() < _JACKET_SHARE else None
     top = _draw_top(top_stream)
     if category == "lower":
         top = replace(top, design=replace(top.design, hem=max(top.design.hem, _HEM_ABOVE_LOWER)))
