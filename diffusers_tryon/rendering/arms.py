@@ -24,7 +24,7 @@ _LONGEST, _SHORTEST = 0.995, 0.25
 # Places along the arm that must stay outside: share of the way from elbow (0) to wrist (1) to the end of the hand (2),
 # and the thickness there. The fingertips follow as the last place.
 _CHECKED_PLACES = np.array([-0.35, 0.0, 0.3, 0.6, 1.0, 1.45])
-_CHECKED_RADII = np.array([0.045, 0.042, 0.040, 0.036, 0.028, 0.026, 0.014])
+_CHECKED_RADII = np.array([0.045, 0.042, 0.040, 0.036, 0.028, 0.028, 0.018])
 
 
 @dataclass(frozen=True)

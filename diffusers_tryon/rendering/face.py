@@ -123,7 +123,6 @@ def _masks() -> dict[str, np.ndarray]:
     upper = -73 + 10.5 * width**0.6 - 1.6 * np.exp(-((x / 5) ** 2))
     lower = -73 - 15.5 * width**0.8
     lips = in_front * _soft(np.minimum(upper - z, z - lower), -1.0, 1.0) * (width > 0)
-    jaw = _soft(-z, 38, 55) * _soft(130 - 0.6 * np.abs(y) + z, 0, 14) * _soft(95 - y, 0, 20)
     # From the sideburns the beard's upper edge falls to the corners of the mouth.
     cheek_line = np.interp(x, [20, 34, 52, 68], [-62, -64, -50, -10])
     beard = _soft(cheek_line - z, -4, 6) * _soft(z, -134, -118) * _soft(72 - y, 0, 12) * (1 - lips)
@@ -137,7 +136,6 @@ def _masks() -> dict[str, np.ndarray]:
         "lips": lips,
         "red": np.clip(cheeks + 0.6 * nose + 0.6 * ears, 0, 1),
         "sockets": sockets,
-        "jaw": jaw,
         "stubble": np.maximum(beard, moustache) * (1 - lips),
         "moustache": moustache,
         "goatee": goatee * (1 - lips),

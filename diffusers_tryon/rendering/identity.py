@@ -18,7 +18,7 @@ from .shoes import Shoes, draw_shoes, hidden_in_shoes, shoe_parts, sock_mask
 
 # From very light to very dark; every step is drawn equally often.
 _SKIN_TONES = (
-    np.array([(243, 209, 188), (234, 192, 163), (224, 178, 140), (206, 154, 112), (176, 122, 82), (142, 92, 60),
+    np.array([(230, 193, 171), (224, 181, 152), (214, 166, 129), (198, 147, 107), (176, 122, 82), (142, 92, 60),
               (108, 70, 47), (80, 52, 37)]) / 255
 )  # fmt: skip
 # How far beyond a blend of the given bodies a drawn one may go.
