@@ -90,32 +90,29 @@ def _spans(
     """One entry per triangle and row that it crosses: the triangle's number, the row, the first column inside, and
     the number of columns."""
     x_top, x_middle, x_low, y_top, y_middle, y_low = _by_height(triangles)
-    long = (x_low - x_top) / (y_low - y_top)
-    middle_is_left = x_middle < x_top + (y_middle - y_top) * long
-    # Upper halves, then lower halves. A half without a row may have an infinite slope.
-    slope = torch.cat([(x_middle - x_top) / (y_middle - y_top), (x_low - x_middle) / (y_low - y_middle)])
-    from_x, from_y = torch.cat([x_top, x_middle]), torch.cat([y_top, y_middle])
+    # Every triangle is cut at its middle corner: first come the upper halves, then the lower ones.
     rows = torch.cat([y_top, y_middle, y_low]).ceil_().clamp_(0, height).long()
     first_row, after_row = rows[: -len(y_top)], rows[len(y_top) :]
     num_rows = after_row - first_row
+    # A half without a row may have an infinite slope.
+    short_slope = torch.cat([(x_middle - x_top) / (y_middle - y_top), (x_low - x_middle) / (y_low - y_middle)])
+    short = (torch.cat([x_top, x_middle]), torch.cat([y_top, y_middle]), short_slope)
+    long_slope = (x_low - x_top) / (y_low - y_top)
+    middle_is_left = (x_middle < x_top + (y_middle - y_top) * long_slope).repeat(2)
+    edges = list(zip(short, (values.repeat(2) for values in (x_top, y_top, long_slope))))
+    left_edge = [torch.where(middle_is_left, of_short, of_long) for of_short, of_long in edges]
+    right_edge = [torch.where(middle_is_left, of_long, of_short) for of_short, of_long in edges]
 
     half = torch.repeat_interleave(num_rows)
-    number = half % len(y_top)
-    (skipped,) = _select(half, num_rows.cumsum(0) - num_rows - first_row)
+    numbers = torch.arange(len(y_top), device=half.device).repeat(2)
+    number, skipped = _select(half, numbers, num_rows.cumsum(0) - num_rows - first_row)
     row = torch.arange(len(half), device=half.device) - skipped
-    from_x, from_y, slope = _select(half, from_x, from_y, slope)
-    short_crossing = from_x + (row - from_y) * slope
-    x_top, y_top, long, middle_is_left = _select(number, x_top, y_top, long, middle_is_left)
-    long_crossing = x_top + (row - y_top) * long
-    short_column = short_crossing.ceil_().clamp_(0, width).long()
-    long_column = long_crossing.ceil_().clamp_(0, width).long()
-    first_column = torch.where(middle_is_left, short_column, long_column)
-    return (
-        number,
-        row,
-        first_column,
-        (torch.where(middle_is_left, long_column, short_column) - first_column).clamp_(min=0),
-    )
+    down_to = row.double()
+    columns = []
+    for edge in (left_edge, right_edge):
+        from_x, from_y, slope = _select(half, *edge)
+        columns.append((from_x + (down_to - from_y) * slope).ceil_().clamp_(0, width).long())
+    return number, row, columns[0], (columns[1] - columns[0]).clamp_(min=0)
 
 
 def _depth_plane(vertices: torch.Tensor, faces: torch.Tensor, triangles: _Triangles) -> tuple[torch.Tensor, ...]:
@@ -137,14 +134,14 @@ def _nearest(
     number, row, first_column, columns = _spans(triangles, height, width)
     across, down, constant, picture = _select(number, *_depth_plane(vertices, faces, triangles), triangles.picture)
     left = (picture * height + row) * width
-    constant = constant + down * row
+    constant = constant + down * row.double()
 
     # One entry per triangle and pixel.
     entry = torch.repeat_interleave(columns)
     skipped = columns.cumsum(0) - columns - first_column
     number, across, constant, left, skipped = _select(entry, number, across, constant, left, skipped)
     column = torch.arange(len(entry), device=entry.device) - skipped
-    depth = (constant + across * column).float()
+    depth = (constant + across * column.double()).float()
     key = (depth.view(torch.int32).long() << _NUMBER_BITS) | number
     nearest = torch.full((pictures * height * width,), _EMPTY, device=key.device)
     return nearest.scatter_reduce_(0, left + column, key, "amin")
@@ -179,7 +176,7 @@ def rasterize(
     number = key & (2**_NUMBER_BITS - 1)
     (x0, x1, x2), (y0, y1, y2) = triangles.x, triangles.y
     x0, y0, x1, y1, x2, y2, area = _select(number, x0, y0, x1 - x0, y1 - y0, x2 - x0, y2 - y0, triangles.doubled_area)
-    right, below = pixel % shape[2] - x0, pixel // shape[2] % shape[1] - y0
+    right, below = (pixel % shape[2]).double() - x0, (pixel // shape[2] % shape[1]).double() - y0
     second, third = (right * y2 - below * x2) / area, (below * x1 - right * y1) / area
     barycentric = torch.stack([1 - second - third, second, third], dim=1).float()
     return Fragments(pixel, triangles.face.index_select(0, number), barycentric, _depth_of_key(key))

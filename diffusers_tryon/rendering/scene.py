@@ -79,8 +79,9 @@ def _pixel_samples(fine: np.ndarray) -> np.ndarray:
 def _labels(assembly: Assembly, seen: Seen) -> np.ndarray:
     """The label (N,) of the nearest corner of every sample's face."""
     first, second, third = seen.weights
-    nearest_corner = np.where(second > first, np.where(third > second, 2, 1), np.where(third > first, 2, 0))
-    return assembly.labels.take(np.choose(nearest_corner, seen.corners))
+    labels = [assembly.labels.take(corner) for corner in seen.corners]
+    nearest = np.where(second > first, labels[1], labels[0])
+    return np.where(third > np.maximum(first, second), labels[2], nearest)
 
 
 def _compose(

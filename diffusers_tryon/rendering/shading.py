@@ -71,12 +71,12 @@ def _face_normals(assembly: Assembly, seen: Seen) -> np.ndarray:
 def _cloth_per_sample(surface: Surface, screen: np.ndarray) -> np.ndarray:
     """Metres of cloth (F,) that one sample of the picture spans on each face; `screen` (V, 3) is in samples."""
 
-    def area(first: np.ndarray, second: np.ndarray, third: np.ndarray) -> np.ndarray:
-        across, up = second - first, third - first
-        return np.abs(across[:, 0] * up[:, 1] - across[:, 1] * up[:, 0])
+    def area(x: list[np.ndarray], y: list[np.ndarray]) -> np.ndarray:
+        return np.abs((x[1] - x[0]) * (y[2] - y[0]) - (x[2] - x[0]) * (y[1] - y[0]))
 
-    cloth = area(*(surface.texture_coordinates[:, corner] for corner in range(3)))
-    seen = area(*(screen[surface.faces[:, corner]] for corner in range(3)))
+    corners = np.ascontiguousarray(surface.faces.T)
+    seen = area(*([screen[:, axis].take(corner) for corner in corners] for axis in range(2)))
+    cloth = area(*surface.texture_coordinates[..., :2].transpose(2, 1, 0))
     return np.sqrt(cloth / np.maximum(seen, 1e-3))
 
 
