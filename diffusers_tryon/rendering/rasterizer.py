@@ -51,6 +51,16 @@ def _select(index: torch.Tensor, *values: torch.Tensor) -> list[torch.Tensor]:
     return [value.index_select(0, index) for value in values]
 
 
+def _expand(counts: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Repeat each index `counts[index]` times, and say where each group starts (len(counts),)."""
+    ends = counts.cumsum(0)
+    total = int(ends[-1:].sum())
+    # An entry's index is the number of groups that end before it: faster than `repeat_interleave` for small groups.
+    ended = torch.zeros(total + 1, dtype=torch.int64, device=counts.device)
+    ended.scatter_add_(0, ends, torch.ones_like(counts))
+    return ended[:total].cumsum(0), ends - counts
+
+
 def _visible_triangles(
     vertices: torch.Tensor, faces: torch.Tensor, one_sided: torch.Tensor, picture: torch.Tensor, shape: tuple[int, ...]
 ) -> _Triangles:
@@ -103,9 +113,9 @@ def _spans(
     left_edge = [torch.where(middle_is_left, of_short, of_long) for of_short, of_long in edges]
     right_edge = [torch.where(middle_is_left, of_long, of_short) for of_short, of_long in edges]
 
-    half = torch.repeat_interleave(num_rows)
+    half, first_entry = _expand(num_rows)
     numbers = torch.arange(len(y_top), device=half.device).repeat(2)
-    number, skipped = _select(half, numbers, num_rows.cumsum(0) - num_rows - first_row)
+    number, skipped = _select(half, numbers, first_entry - first_row)
     row = torch.arange(len(half), device=half.device) - skipped
     down_to = row.double()
     columns = []
@@ -137,9 +147,10 @@ def _nearest(
     constant = constant + down * row.double()
 
     # One entry per triangle and pixel.
-    entry = torch.repeat_interleave(columns)
-    skipped = columns.cumsum(0) - columns - first_column
-    number, across, constant, left, skipped = _select(entry, number, across, constant, left, skipped)
+    entry, first_entry = _expand(columns)
+    number, across, constant, left, skipped = _select(
+        entry, number, across, constant, left, first_entry - first_column
+    )
     column = torch.arange(len(entry), device=entry.device) - skipped
     depth = (constant + across * column.double()).float()
     key = (depth.view(torch.int32).long() << _NUMBER_BITS) | number
