@@ -7,6 +7,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 
+# A collar larger than this (metres) is a hood.
+_HOOD_SIZE = 0.055
+
+
 @dataclass(frozen=True)
 class Neckline:
     """The opening for the head: a superellipse seen from the front.
@@ -42,7 +46,7 @@ class TopDesign:
         sleeve_ease: metres between arm and sleeve.
         sleeve_flare: how the sleeve widens, in metres per metre; negative for cuffs that hug the wrist.
         opening: metres from the middle to the front edge of an open jacket; None for a closed garment.
-        collar: metres of a collar that lies around the neckline; 0 for none, more than 0.055 is a hood.
+        collar: metres of a collar that lies around the neckline; 0 for none, a large one is a hood.
         tucked: torso coordinate of the waistband into which it is tucked, whatever lower garment is worn; None for
             worn outside.
     """
@@ -59,6 +63,11 @@ class TopDesign:
     opening: float | None = None
     collar: float = 0.0
     tucked: float | None = None
+
+    @property
+    def has_hood(self) -> bool:
+        """Whether the collar is so large that it is a hood."""
+        return self.collar > _HOOD_SIZE
 
 
 @dataclass(frozen=True)
@@ -106,14 +115,13 @@ class DressDesign:
     waist_seam: bool
 
 
-# Ranges of width, depth, power and depth at the back, and how often.
+# Ranges of width, depth, power and depth at the back, and how often, of necklines below the neck.
 _NECKLINES = {
     "crew": ((0.008, 0.02), (0.08, 0.095), (2.0, 2.2), (0.02, 0.03), 0.3),
     "v": ((0.012, 0.035), (0.12, 0.2), (1.0, 1.15), (0.02, 0.035), 0.2),
     "scoop": ((0.025, 0.06), (0.11, 0.17), (2.0, 2.5), (0.03, 0.06), 0.17),
     "square": ((0.03, 0.06), (0.11, 0.15), (5.0, 8.0), (0.03, 0.08), 0.08),
     "boat": ((0.055, 0.085), (0.07, 0.085), (2.0, 3.0), (0.03, 0.05), 0.1),
-    "high": None,
 }
 _HIGH_NECK_SHARE = 0.15
 _SLEEVES = {
@@ -149,9 +157,9 @@ def draw_neckline(rng: np.random.Generator) -> Neckline:
     """Draw a neckline: crew, V, scoop, square, boat or high."""
     if rng.random() < _HIGH_NECK_SHARE:
         return Neckline(width=0.0, depth=0.06, power=2.0, back_depth=0.02, stand=rng.uniform(0.012, 0.03))
-    kinds = [ranges for ranges in _NECKLINES.values() if ranges is not None]
-    shares = np.array([ranges[-1] for ranges in kinds])
-    width, depth, power, back_depth, _ = kinds[int(rng.choice(len(kinds), p=shares / shares.sum()))]
+    shares = np.array([ranges[-1] for ranges in _NECKLINES.values()])
+    name = str(rng.choice(list(_NECKLINES), p=shares / shares.sum()))
+    width, depth, power, back_depth, _ = _NECKLINES[name]
     return Neckline(rng.uniform(*width), rng.uniform(*depth), rng.uniform(*power), rng.uniform(*back_depth))
 
 
@@ -232,6 +240,6 @@ def draw_dress_design(rng: np.random.Generator) -> DressDesign:
     upper = draw_top_design(rng)
     fitted = rng.random() < 0.65
     upper = replace(upper, hem=skirt.waist, hem_curve=0.0, fall=-0.6 if fitted else -0.1, tucked=None)
-    if upper.collar > 0.055:
+    if upper.has_hood:
         upper = replace(upper, collar=0.0)
     return DressDesign(upper, skirt, waist_seam=bool(fitted and rng.random() < 0.7))

@@ -45,8 +45,6 @@ _OVER_TUCKED_PRIORITY = 0.008
 _BELT_PRIORITY = 0.01
 _COLLAR_LIFT = 0.005
 _HOOD_LIFT = 0.02
-# A collar larger than this (metres) is a hood.
-HOOD_SIZE = 0.055
 # A hem (torso coordinate) that no body reaches.
 _ENDLESS = -9.0
 
@@ -260,7 +258,7 @@ def _fit_tail(label: str, design: TopDesign, dummy: Dummy, cloth: Print, profile
 def _fit_collar(design: TopDesign, dummy: Dummy, top: Garment) -> Garment:
     """The collar of a top that lies around its neckline; a hood is one that bulges."""
     shell = load_shell()
-    bulge = _HOOD_LIFT if design.collar > HOOD_SIZE else 0.0
+    bulge = _HOOD_LIFT if design.has_hood else 0.0
     lift = _COLLAR_LIFT + bulge * smoothstep(collar_reach(design, dummy.marks, dummy.points), 0.0, 0.03)
     points = shell.smooth(dummy.points + (design.ease + lift)[:, None] * dummy.normals, 3)
 

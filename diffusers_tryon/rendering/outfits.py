@@ -27,7 +27,7 @@ from .emblems import (
     draw_placket,
     draw_trouser_front,
 )
-from .garments import HOOD_SIZE, Garment, fit_belt, fit_dress, fit_pants, fit_skirt, fit_top
+from .garments import Garment, fit_belt, fit_dress, fit_pants, fit_skirt, fit_top
 from .mesh import vertex_normals
 from .prints import DrawDetails, Print, draw_leather, draw_print
 from .surfaces import Surface
@@ -132,7 +132,7 @@ def _top_details(design: TopDesign, pocket: bool) -> DrawDetails | None:
         return None
 
     def draw_details(panel: PanelDrawing, line: Colour, accent: Colour) -> None:
-        if design.collar > HOOD_SIZE:
+        if design.has_hood:
             draw_kangaroo_pocket(panel, line, accent)
             return
         neck = _CLOTH_PER_TORSO - design.neckline.depth

@@ -139,7 +139,10 @@ def _nearest_three(points: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray,
     """For each of `points` (S, 3) the nearest three `targets` (V, 3): indices and inverse-distance shares (S, 3)."""
     near, index = [], []
     for part in np.array_split(points, 40):
-        distance = torch.cdist(torch.from_numpy(part), torch.from_numpy(targets))
+        # By plain sums: a matrix product may differ in the last bits with the number of threads.
+        distance = torch.cdist(
+            torch.from_numpy(part), torch.from_numpy(targets), compute_mode="donot_use_mm_for_euclid_dist"
+        )
         values, numbers = distance.topk(3, largest=False)
         near.append(values.numpy())
         index.append(numbers.numpy())
