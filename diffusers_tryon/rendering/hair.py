@@ -299,7 +299,10 @@ def _cap(hair: Hair, shape: BodyShape, radii: np.ndarray, flat: float | None) ->
     down = end[:, None] * share
     upright = np.clip(np.cos(np.radians(down)), 0, 1)
     thickness = hair.side + (hair.top - hair.side) * upright
-    thickness = thickness + HAIR_STYLES[hair.style].curl * hair.noise[1] * np.clip(3 * share, 0, 1)
+    # Locks are rounder than single strands.
+    uneven = hair.noise[1] + 0.6 * (np.roll(hair.noise[1], 1, axis=0) + np.roll(hair.noise[1], -1, axis=0))
+    uneven[:, 1:] = 0.6 * (uneven[:, 1:] + 0.6 * uneven[:, :-1])
+    thickness = thickness + HAIR_STYLES[hair.style].curl * np.tanh(uneven) * np.clip(3 * share, 0, 1)
     # Volume rises within a short way from the hairline.
     thickness = 0.0015 + thickness * np.sqrt(1 - share ** (6 if hair.top < 0.025 else 3))
     if HAIR_STYLES[hair.style].hairline in ("fringe", "swept"):

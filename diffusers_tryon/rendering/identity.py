@@ -18,8 +18,8 @@ from .shoes import Shoes, draw_shoes, hidden_in_shoes, shoe_parts, sock_mask
 
 # From very light to very dark; every step is drawn equally often.
 _SKIN_TONES = (
-    np.array([(230, 193, 171), (224, 181, 152), (214, 166, 129), (198, 147, 107), (176, 122, 82), (142, 92, 60),
-              (108, 70, 47), (80, 52, 37)]) / 255
+    np.array([(230, 193, 171), (224, 181, 152), (214, 166, 129), (198, 147, 107), (176, 122, 82), (148, 98, 66),
+              (118, 78, 54), (93, 62, 46)]) / 255
 )  # fmt: skip
 # How far beyond a blend of the given bodies a drawn one may go.
 _EXTRAPOLATION = 0.15

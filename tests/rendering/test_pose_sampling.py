@@ -153,7 +153,7 @@ def test_forearms_and_hands_do_not_enter_the_trunk():
         near = checked[((posed[checked] > low) & (posed[checked] < high)).all(axis=1)]
         inside = [winding_number(part, triangles) > 0.5 for part in np.array_split(posed[near], 8)]
         shares.append(np.concatenate(inside).sum() / len(checked))
-    assert max(shares) < 0.10 and np.mean(np.array(shares) > 0.02) < 0.2
+    assert max(shares) < 0.08 and np.mean(np.array(shares) > 0.02) < 0.1
 
 
 @pytest.mark.parametrize("side", ["L", "R"])
