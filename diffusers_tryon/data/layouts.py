@@ -68,7 +68,7 @@ def find_splits(names: Iterable[str]) -> dict[str, SplitFiles]:
         ValueError: a split has files of two layouts.
     """
     found: dict[str, dict[str, list[str]]] = {}
-    for name in names:
+    for name in sorted(names):
         if match := _SHARD_NAME.fullmatch(name):
             found.setdefault(match["split"], {}).setdefault(_LAYOUT_OF_SUFFIX[match["suffix"]], []).append(name)
         elif match := _METADATA_NAME.fullmatch(name):
