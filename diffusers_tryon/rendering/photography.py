@@ -22,7 +22,7 @@ from .pose_sampling import Rotations, sample_pose
 from .scene import Picture, Request, Setting, Steps, run_steps
 from .seats import Seat, draw_seat, points_inside, seat_surface, sits
 from .surfaces import Surface
-from .visibility import seen_keypoints
+from .visibility import seen_keypoints, seen_share
 
 
 # How often a photograph of a person who shows a garment of a category is framed how.
@@ -70,12 +70,14 @@ class Photograph:
         image: (S, S, 3) uint8, the finished picture.
         picture: the labels, and the picture before its finish.
         pose: (18, 3) float32 OpenPose keypoints, see `seen_keypoints`; zeros of a garment alone.
+        seen: how much of the garment's front is neither hidden nor outside, 0 to 1, see `seen_share`.
     """
 
     shot: Shot
     image: np.ndarray
     picture: Picture
     pose: np.ndarray
+    seen: float
 
     def area(self, category: str) -> float:
         """The share of the picture that shows the garment of a category."""
@@ -142,10 +144,11 @@ def draw_shot(
     )
 
 
-def _garment_vertices(surfaces: list[Surface], category: str) -> np.ndarray:
-    """The vertices (N, 3) of what is tried on."""
+def _garment_points(surfaces: list[Surface], category: str) -> tuple[np.ndarray, np.ndarray]:
+    """Vertices (N, 3) and normals (N, 3) of what is tried on."""
     ids = [PARSE_IDS[name] for name in GARMENT_LABELS[category]]
-    return np.concatenate([surface.vertices for surface in surfaces if surface.labels[0] in ids])
+    own = [surface for surface in surfaces if surface.labels[0] in ids]
+    return np.concatenate([surface.vertices for surface in own]), np.concatenate([surface.normals for surface in own])
 
 
 def photograph(person: DressedPerson, shot: Shot, category: str, size: int) -> Photograph:
@@ -168,8 +171,9 @@ def photograph_steps(person: DressedPerson, shot: Shot, category: str, size: int
     posed = pose_body(shape, transforms)
     keypoints = asset.keypoint_regressor @ posed
     garment_surfaces = [garment_surface(garment, transforms) for garment in person.garments]
+    garment_points, garment_normals = _garment_points(garment_surfaces, category)
     if shot.view.framing == "garment":
-        points = _garment_vertices(garment_surfaces, category)
+        points = garment_points
     else:
         points = framed_points(shot.view, posed, keypoints)
     camera = aim(shot.view, points, body_heading(keypoints))
@@ -188,7 +192,8 @@ def photograph_steps(person: DressedPerson, shot: Shot, category: str, size: int
         background = shot.background.paint(camera, light, shadow, size)
     picture = yield Request(surfaces, camera, Setting(light, background, shot.wrinkles), size)
     pose = seen_keypoints(posed, camera, picture.depth, picture.parse)
-    return Photograph(shot, shot.finish.apply(picture.image), picture, pose)
+    seen = seen_share(garment_points, garment_normals, camera, picture.depth)
+    return Photograph(shot, shot.finish.apply(picture.image), picture, pose, seen)
 
 
 def photograph_product(person: DressedPerson, shot: Shot, category: str, style: str, size: int) -> Photograph:
@@ -212,4 +217,4 @@ def photograph_product_steps(
     view = View("garment", 0.0, 0.0, 0.0, distance=6.0, margin=shot.view.margin, cut=0.0, shift=(0.0, 0.0))
     camera = aim(view, np.concatenate([surface.vertices for surface in surfaces]), heading=0.0)
     picture = yield Request(surfaces, camera, Setting(shot.light, np.ones(3), shot.wrinkles), size)
-    return Photograph(shot, shot.finish.apply(picture.image), picture, np.zeros((NUM_KEYPOINTS, 3), np.float32))
+    return Photograph(shot, shot.finish.apply(picture.image), picture, np.zeros((NUM_KEYPOINTS, 3), np.float32), 1.0)

@@ -47,9 +47,11 @@ UNPAIRED_COLUMNS = PAIR_COLUMNS + ("target_image",)
 _CATEGORY_SHARES = {"upper": 0.55, "lower": 0.2, "dress": 0.25}
 _BACK_SHARE = 0.06
 _FLAT_SHARE = 0.15
-# A photograph that shows less of the garment than this share of the picture is taken again.
+# A photograph that shows less of the garment than this share of the picture is taken again, and one of the garment
+# itself also if arms, hair or the frame hide too much of it.
 _MIN_AREA_ON_PERSON = 0.03
 _MIN_AREA_OF_GARMENT = 0.1
+_MIN_SEEN_OF_GARMENT = 0.65
 _MAX_ATTEMPTS = 4
 # One stream of random numbers each.
 _IDENTITY, _OUTFIT, _PERSON_SHOT, _GARMENT_SHOT, _OTHER_IDENTITY, _OTHER_OUTFIT, _PLAN = range(7)
@@ -84,16 +86,16 @@ def _photograph_well(
     split: str, seed: int, purpose: int, plan: _Plan, person: DressedPerson, size: int, may_sit: bool
 ) -> Steps[Photograph]:
     """Photograph a person, again if little of the garment is seen; the best of a few attempts."""
-    least = _MIN_AREA_ON_PERSON if purpose == _PERSON_SHOT else _MIN_AREA_OF_GARMENT
+    of_garment = purpose == _GARMENT_SHOT
+    least_area, least_seen = (_MIN_AREA_OF_GARMENT, _MIN_SEEN_OF_GARMENT) if of_garment else (_MIN_AREA_ON_PERSON, 0.0)
     taken = []
     for attempt in range(_MAX_ATTEMPTS):
         rng = _stream(split, seed, purpose, attempt)
-        of_garment = purpose == _GARMENT_SHOT
         shot = draw_shot(rng, person.identity, plan.category, plan.from_behind, of_garment, may_sit)
         taken.append((yield from photograph_steps(person, shot, plan.category, size)))
-        if taken[-1].area(plan.category) >= least:
+        if taken[-1].area(plan.category) >= least_area and taken[-1].seen >= least_seen:
             break
-    return max(taken, key=lambda photo: photo.area(plan.category))
+    return max(taken, key=lambda photo: photo.area(plan.category) * photo.seen)
 
 
 def _spread(mask: np.ndarray, reach: int) -> np.ndarray:

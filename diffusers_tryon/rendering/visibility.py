@@ -1,6 +1,6 @@
 # Copyright 2026 The diffusers-tryon authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Which keypoints of a rendered person are seen, which are hidden, and which lie outside the picture.
+"""What of a rendered person is seen: keypoints in sight, hidden or outside the picture, and the share of a garment.
 
 Keypoints lie inside the body, so a keypoint counts as seen when the surface of its own limb in front of it is the
 nearest thing in the picture, or only clothes lie over it.
@@ -132,3 +132,24 @@ def seen_keypoints(posed: np.ndarray, camera: Camera, depth: np.ndarray, parse: 
     hidden = depth[rows, columns] < nearest - _tolerances(parse[rows, columns]) - pixel
     keypoints[:, 2] = np.where(hidden, OCCLUDED_VISIBILITY, 1.0)
     return hide_points_outside_image(keypoints)
+
+
+def seen_share(vertices: np.ndarray, normals: np.ndarray, camera: Camera, depth: np.ndarray) -> float:
+    """How much of the side of a garment that is turned to the camera nothing hides.
+
+    Args:
+        vertices (`np.ndarray`): (V, 3) posed vertices of the garment.
+        normals (`np.ndarray`): (V, 3) their normals.
+        camera (`Camera`): the view.
+        depth (`np.ndarray`): (S, S) depth in metres of what the picture shows, see `Picture`.
+
+    Returns:
+        `float`: share of the vertices, from 0 to 1; what lies outside the picture counts as hidden.
+    """
+    front = vertices[np.einsum("nc,nc->n", normals, camera.position - vertices) > 0]
+    on_screen = camera.project(front)
+    inside = on_screen[((on_screen[:, :2] > 0) & (on_screen[:, :2] < 1)).all(axis=1)]
+    columns, rows = (inside[:, :2] * len(depth)).astype(int).T
+    pixel = _metres_per_picture(camera, inside[:, 2]) / len(depth)
+    seen = depth[rows, columns] > inside[:, 2] - _SKIN_TOLERANCE - pixel
+    return float(seen.sum() / max(len(front), 1))

@@ -17,7 +17,7 @@ from diffusers_tryon.rendering.outfits import draw_outfit, fit_outfit, garment_s
 from diffusers_tryon.rendering.people import body_surfaces
 from diffusers_tryon.rendering.scene import Setting, render
 from diffusers_tryon.rendering.surfaces import Surface
-from diffusers_tryon.rendering.visibility import openpose_regressor, seen_keypoints
+from diffusers_tryon.rendering.visibility import openpose_regressor, seen_keypoints, seen_share
 
 
 SIZE = 128
@@ -155,3 +155,20 @@ def test_the_regressor_gives_the_keypoints_of_openpose():
     assert regressor.shape == (18, len(coco[0])) and np.allclose(regressor.sum(axis=1), 1, atol=1e-5)
     assert np.allclose(regressor[1], (coco[5] + coco[6]) / 2)
     assert np.array_equal(regressor[[0, 4, 7, 16]], coco[[0, 10, 9, 4]])
+
+
+def test_the_seen_share_of_a_garment():
+    """A flat garment of 11 x 11 vertices facing the camera, and one behind it that faces away."""
+    x, z = np.meshgrid(np.linspace(-0.5, 0.5, 11), np.linspace(-0.5, 0.5, 11))
+    front = np.stack([x.ravel(), np.zeros(121), z.ravel()], axis=1)
+    vertices, normals = np.concatenate([front, front + (0, 0.2, 0)]), np.zeros((242, 3))
+    normals[:121, 1], normals[121:, 1] = -1, 1
+    camera = Camera(np.zeros(3), extent=2.0)
+    depth = np.full((SIZE, SIZE), 4.0, np.float32)
+    assert seen_share(vertices, normals, camera, depth) == 1
+    # Something half a metre nearer covers the left half but for the column of vertices in the middle.
+    depth[:, : SIZE // 2 - 1] = 3.5
+    assert seen_share(vertices, normals, camera, depth) == 6 / 11
+    # The picture ends before the outer two columns and rows.
+    near = Camera(np.zeros(3), extent=0.7)
+    assert seen_share(vertices, normals, near, np.full((SIZE, SIZE), 4.0, np.float32)) == 49 / 121
