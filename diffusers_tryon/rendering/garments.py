@@ -28,8 +28,9 @@ _HIDING_MARGIN = 0.018
 # A tucked top ends so far below the waistband, and a garment under a top so far above its hem, in metres.
 _TUCK_DEPTH = 0.04
 _UNDER_HEM = 0.03
-# Cloth never comes nearer to the body than this, in metres.
+# Cloth never comes nearer to the body than this, in metres; above the feet boots have room in trousers.
 _MIN_EASE = 0.005
+_BOOT_ROOM = 0.012
 _SKIRT_EASE = 0.005
 # Skirts flare below this torso coordinate.
 _FLARED_BELOW = 0.05
@@ -40,6 +41,7 @@ _HIPS = -0.08
 _OVERLAP = 0.012
 # Layers are drawn as if they were nearer to the camera by so many metres, so that inner folds do not poke through.
 # From inside out: a lower garment, a top, a lower garment over a tucked top, a belt, a jacket.
+_LOWER_PRIORITY = 0.004
 _LAYER_PRIORITY = 0.006
 _OVER_TUCKED_PRIORITY = 0.008
 _BELT_PRIORITY = 0.01
@@ -295,9 +297,9 @@ def _waist(design: PantsDesign | SkirtDesign, dummy: Dummy, top: TopDesign | Non
         return _Waist(height, height, np.inf, _OVER_TUCKED_PRIORITY)
     height = marks.height(design.waist)
     if top is None:
-        return _Waist(height, height, np.inf, 0.0)
+        return _Waist(height, height, np.inf, _LOWER_PRIORITY)
     hem = marks.height(top.hem)
-    return _Waist(height, min(height, hem + top.hem_curve + _UNDER_HEM), hem, 0.0)
+    return _Waist(height, min(height, hem + top.hem_curve + _UNDER_HEM), hem, _LOWER_PRIORITY)
 
 
 def fit_pants(design: PantsDesign, dummy: Dummy, cloth: Print, top: TopDesign | None) -> Garment:
@@ -317,6 +319,7 @@ def fit_pants(design: PantsDesign, dummy: Dummy, cloth: Print, top: TopDesign | 
     thigh = radius[np.abs(left[:, 2] - start) < 0.06].mean()
     # All of the leg is eased; from the middle of the thigh down it is also as wide as the thigh.
     eased = radius + design.ease * smoothstep(marks.hip[2] - left[:, 2], -0.05, 0.1)
+    eased += _BOOT_ROOM * smoothstep(marks.knee[2] - left[:, 2], 0.05, 0.3)
     down = np.maximum(start - left[:, 2], 0)
     straight = np.maximum(thigh + design.ease + design.flare * down - eased, 0) * smoothstep(down, 0.0, 0.15)
     # The insides of the thighs touch: cloth cannot move there.
