@@ -16,6 +16,11 @@ from .shadows import LightView, blocked_share
 from .surfaces import Surface
 
 
+# Faces that turn away from the camera by less than this (cosine) are the rim of what is seen from the front: lit like
+# an inside, they would draw a thin line along the outline.
+_OUTLINE = 0.25
+
+
 @dataclass(frozen=True)
 class Patches:
     """The parts of a surface seen in one pixel are lit alike: P patches.
@@ -57,7 +62,8 @@ def find_patches(assembly: Assembly, seen: Seen, camera: Camera) -> Patches:
     # The inside of a sleeve or a hem is seen from behind. The face decides, not the normal alone: along outlines the
     # smooth normals of faces seen from the front may point away from the camera.
     face_normals = _face_normals(assembly, chosen)
-    normals[_dot(face_normals, to_camera) * _dot(face_normals, normals) < 0] *= -1
+    behind = _dot(face_normals, to_camera) * _dot(face_normals, normals) < 0
+    normals[behind & (_dot(normals, to_camera) < -_OUTLINE)] *= -1
     return Patches((np.cumsum(stands) - 1).take(last), sample, chosen, positions, normals, to_camera)
 
 

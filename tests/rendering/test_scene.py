@@ -98,7 +98,7 @@ def test_the_face_decides_from_which_side_a_surface_is_lit():
     # A smooth normal that points away from the camera, as along outlines, is not turned round: no light from the left
     # falls on a square that faces almost to the right.
     into_depth = np.float32([(0.17, 0.98, 0), (0, 0, 0), (0, 0, 1)])
-    normals = np.tile(np.float32((0.98, 0.17, 0)), (4, 1))
+    normals = np.tile(np.float32((0.9, 0.43, 0)), (4, 1))
     outline = replace(front, vertices=front.vertices @ into_depth, normals=normals)
     from_the_left = replace(LIGHT, key_direction=np.array([-1.0, 0, 0]), fill_direction=np.array([-1.0, 0, 0]))
     picture = render([outline], Camera(np.zeros(3), extent=0.2), replace(SETTING, light=from_the_left), 16)
