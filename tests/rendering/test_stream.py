@@ -80,6 +80,12 @@ def test_bad_arguments_are_named(arguments, message):
         RenderedStream(**{"size": SIZE, **arguments})
 
 
+def test_a_loader_gets_several_rows_at_once():
+    rows = RenderedRows(SIZE, seed=3)
+    loaded = next(iter(DataLoader(rows, batch_size=2, sampler=[5, 1], collate_fn=list)))
+    assert [row["id"] for row in loaded] == [rows[5]["id"], rows[1]["id"]]
+
+
 @pytest.mark.parametrize("index", [-1, 2**32])
 def test_an_index_outside_the_seed_is_refused(index):
     with pytest.raises(IndexError, match=f"got {index}"):

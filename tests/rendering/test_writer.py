@@ -8,7 +8,7 @@ from datasets import load_dataset
 
 from diffusers_tryon.data.schema import dataset_features
 from diffusers_tryon.rendering.samples import PAIR_COLUMNS, render_pair
-from diffusers_tryon.rendering.writer import row_seed, write_pairs
+from diffusers_tryon.rendering.writer import _render_together, row_seed, write_pairs
 
 
 SIZE = 16
@@ -43,6 +43,14 @@ def test_a_pool_loads_with_datasets_and_holds_the_rendered_rows(pool, tmp_path):
 def test_streaming_reads_the_images_from_inside_the_shards(pool):
     rows = list(load_dataset(str(pool), split="train", streaming=True))
     assert len(rows) == 7 and rows[0]["person_image"].size == (SIZE, SIZE)
+
+
+def test_rows_made_together_are_those_made_one_by_one():
+    """What `write_pairs` does where there is a GPU, here on the CPU."""
+    arguments = {"seed": 2, "size": SIZE, "split": "train", "unpaired": False, "category": None}
+    for index, row in zip((4, 1), _render_together([4, 1], device="cpu", **arguments), strict=True):
+        for name, value in render_pair(row_seed(2, index), SIZE).items():
+            assert np.array_equal(row[name], value), name
 
 
 def test_two_workers_write_the_same_bytes_as_one(pool, tmp_path):
