@@ -48,9 +48,9 @@ def _dot(first: np.ndarray, second: np.ndarray) -> np.ndarray:
 def find_patches(assembly: Assembly, seen: Seen, camera: Camera) -> Patches:
     """Group the samples of a picture by pixel and surface."""
     key = seen.pixel * len(assembly.surfaces) + seen.surface
-    numbers = np.arange(len(key))
+    numbers = np.arange(len(key), dtype=np.int32)
     # Of the samples with the same key the last one stays in the table.
-    table = np.empty(int(key.max(initial=0)) + 1, np.int64)
+    table = np.empty(int(key.max(initial=0)) + 1, np.int32)
     table[key] = numbers
     last = table.take(key)
     stands = last == numbers
@@ -140,8 +140,11 @@ def shade(
         wrinkles (`np.ndarray`): (2,), see `draw_wrinkles`.
         view (`LightView`), shadow_map (`np.ndarray`): what the key light sees.
     """
-    # Where cloth is seen this is overwritten below.
-    colours = seen.interpolate(assembly.colours)
+    colours = np.empty((len(seen.sample), 3), np.float32)
+    is_bare = np.array([surface.cloth is None for surface in assembly.surfaces])
+    bare = np.nonzero(is_bare.take(seen.surface))[0]
+    bare_corners = tuple(corner.take(bare) for corner in seen.corners)
+    colours[bare] = interpolate(assembly.colours, bare_corners, seen.weights.take(bare, axis=1))
     normals, brightness = patches.normals.copy(), np.ones(len(patches.sample), np.float32)
     for number, surface in enumerate(assembly.surfaces):
         if surface.cloth is not None:
