@@ -7,7 +7,6 @@ from functools import lru_cache
 import numpy as np
 
 from .cloth_coordinates import TORSO_SIDE
-from .mesh import sum_by_index
 from .surfaces import Surface
 
 
@@ -62,7 +61,8 @@ def draw_wrinkles(rng: np.random.Generator) -> np.ndarray:
 def cloth_directions(surface: Surface) -> tuple[np.ndarray, np.ndarray]:
     """How far a point moves per metre of cloth along u and along v, on each face of a garment: two arrays (F, 3)
     float32, in metres."""
-    first, second, third = (surface.vertices.take(corner, axis=0) for corner in surface.faces.T)
+    corners = np.ascontiguousarray(surface.faces.T)
+    first, second, third = (surface.vertices.take(corner, axis=0) for corner in corners)
     across, up = second - first, third - first
     u, v = np.ascontiguousarray(surface.texture_coordinates[..., :2].transpose(2, 1, 0))
     u_across, u_up, v_across, v_up = u[1] - u[0], u[2] - u[0], v[1] - v[0], v[2] - v[0]
@@ -77,12 +77,9 @@ def pushed_share(surface: Surface, along_v: np.ndarray) -> np.ndarray:
     """How much (0 to 1) the cloth is pushed together at each vertex (V,) of a garment, float32."""
     length = np.sqrt(np.einsum("fc,fc->f", along_v, along_v))
     pushed = np.clip((_FIRST_FOLD - length) / (_FIRST_FOLD - _FULL_FOLD), 0, 1)
-    around = sum_by_index(
-        surface.faces.T.reshape(-1),
-        np.tile(np.stack([pushed, np.ones_like(pushed)], 1), (3, 1)),
-        len(surface.vertices),
-    )
-    return (around[:, 0] / np.maximum(around[:, 1], 1)).astype(np.float32)
+    corner = surface.faces.reshape(-1)
+    around = np.bincount(corner, weights=np.repeat(pushed, 3), minlength=len(surface.vertices))
+    return (around / np.maximum(np.bincount(corner, minlength=len(surface.vertices)), 1)).astype(np.float32)
 
 
 def fold_cloth(
