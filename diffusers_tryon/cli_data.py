@@ -96,6 +96,8 @@ def validate(
 
     if sheet is not None:
         check_image_path(sheet, "--sheet")
+    if report is not None and report.is_dir():
+        raise ValueError(f"--report must be a file, {report} is a folder.")
     options = {
         "pairs": pairs,
         "category": category,
@@ -107,7 +109,9 @@ def validate(
     if source is not None:
         if fix:
             raise ValueError("--fix is for data sets: importing a source leaves its bad rows out by itself.")
-        parts = source_parts(source, folder, options)
+        parts, unlisted = source_parts(source, folder, options)
+        for split, reason in unlisted.items():
+            typer.echo(f"not checked: the split {split}, which cannot be imported like this: {reason}")
     elif options:
         raise ValueError(f"--{next(iter(options)).replace('_', '-')} belongs to a source: name it with --source.")
     else:

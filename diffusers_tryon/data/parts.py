@@ -83,20 +83,21 @@ class ImageFolderPart:
     path: Path
 
     def rows(self) -> Iterator[StoredRow]:
-        with open(self.path, encoding="utf-8") as file:
+        # Bytes, because text has more ends of lines than JSON lines have.
+        with open(self.path, "rb") as file:
             for number, line in enumerate(file):
                 try:
-                    columns = json.loads(line)
-                except json.JSONDecodeError as error:
-                    yield StoredRow(number, {}, Problem(UNREADABLE_ROW, f"The line is no JSON: {error}"))
+                    columns = _parse_object(line)
+                except ValueError as error:
+                    yield StoredRow(number, {}, Problem(UNREADABLE_ROW, f"The line is no JSON object: {error}"))
                     continue
                 names = [name for name in columns if name.endswith(FILE_NAME_SUFFIX)]
                 for name in names:
                     columns[name.removesuffix(FILE_NAME_SUFFIX)] = self._stored_image(columns.pop(name))
                 yield StoredRow(number, _with_class_names(columns, _NAMES_OF_CLASSES))
 
-    def _stored_image(self, file_name: str | None) -> dict[str, Any] | None:
-        if file_name is None or not (self.path.parent / file_name).is_file():
+    def _stored_image(self, file_name: Any) -> dict[str, Any] | None:
+        if not isinstance(file_name, str) or not (self.path.parent / file_name).is_file():
             return None
         return {"bytes": (self.path.parent / file_name).read_bytes(), "path": file_name}
 
@@ -113,7 +114,7 @@ class WebDatasetPart:
         try:
             with tarfile.open(self.path) as archive:
                 for number, members in enumerate(members_by_key(archive)):
-                    yield StoredRow(number, _columns_of_members(archive, members))
+                    yield _row_of_members(number, archive, members)
         except tarfile.TarError as error:
             raise ValueError(f"{self.path} cannot be read: {error}") from error
 
@@ -132,16 +133,27 @@ def members_by_key(archive: tarfile.TarFile) -> Iterator[list[tarfile.TarInfo]]:
         yield members
 
 
-def _columns_of_members(archive: tarfile.TarFile, members: list[tarfile.TarInfo]) -> dict[str, Any]:
+def _parse_object(text: bytes) -> dict[str, Any]:
+    value = json.loads(text)
+    if not isinstance(value, dict):
+        raise ValueError(f"it is {text.decode().strip()[:80]}")
+    return value
+
+
+def _row_of_members(number: int, archive: tarfile.TarFile, members: list[tarfile.TarInfo]) -> StoredRow:
     columns: dict[str, Any] = {}
+    problem = None
     for member in members:
         content = archive.extractfile(member).read()
         extension = split_member_name(member.name)[1]
         if extension == "json":
-            columns |= json.loads(content)
+            try:
+                columns |= _parse_object(content)
+            except ValueError as error:
+                problem = Problem(UNREADABLE_ROW, f"{member.name} is no JSON object: {error}")
         else:
             columns[extension.rpartition(".")[0]] = {"bytes": content, "path": member.name}
-    return _with_class_names(columns, _NAMES_OF_CLASSES)
+    return StoredRow(number, _with_class_names(columns, _NAMES_OF_CLASSES), problem)
 
 
 def _class_names(schema: pa.Schema) -> dict[str, list[str]]:

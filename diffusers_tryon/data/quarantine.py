@@ -101,10 +101,11 @@ def _write_parquet(rows: pa.Table, path: Path) -> None:
 
 
 def _split_metadata(path: Path, bad: set[int], place: Path) -> None:
-    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+    with open(path, "rb") as file:
+        lines = list(file)
     for wanted, target in ((True, place), (False, path)):
-        text = "".join(line for number, line in enumerate(lines) if (number in bad) == wanted)
-        _replace(target, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+        content = b"".join(line for number, line in enumerate(lines) if (number in bad) == wanted)
+        _replace(target, lambda temporary: temporary.write_bytes(content))
 
 
 def _split_tar(path: Path, bad: set[int], place: Path) -> None:

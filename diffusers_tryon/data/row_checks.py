@@ -101,10 +101,12 @@ class _ImageError(Exception):
         self.problem = Problem(kind, message)
 
 
-def _read_pixels(stored: dict[str, Any] | None, name: str, mode: str) -> tuple[np.ndarray, bool]:
+def _read_pixels(stored: Any, name: str, mode: str) -> tuple[np.ndarray, bool]:
     """The pixels, and whether the file's format keeps them only nearly."""
-    if stored is None or not stored.get("bytes"):
+    if stored is None or (isinstance(stored, dict) and not stored.get("bytes")):
         raise _ImageError(MISSING_IMAGE, f"`{name}` is missing.")
+    if not isinstance(stored, dict):
+        raise _ImageError(UNREADABLE_IMAGE, f"`{name}` is no picture stored in the row but {str(stored)[:80]!r}.")
     try:
         with Image.open(io.BytesIO(stored["bytes"])) as image:
             if image.mode != mode:

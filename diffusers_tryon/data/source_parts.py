@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .importers.base import SourceError, TryOnPair, UnusableEntry, build_row
+from .importers.base import UNUSABLE_ENTRY, SourceError, TryOnPair, UnusableEntry, build_row
 from .importing import list_entries
 from .parts import StoredRow
 from .row_checks import Problem
@@ -31,13 +31,16 @@ class SourcePart:
         for number, entry in enumerate(self.entries, self.first):
             try:
                 yield StoredRow(number, encode_row(build_row(entry)))
-            except SourceError as error:
+            except (ValueError, OSError) as error:  # what an import would list as rejected
                 known = {name: getattr(entry, name, None) for name in ("id", "person_id", "garment_id")}
-                yield StoredRow(number, known, Problem(error.kind, str(error)))
+                kind = error.kind if isinstance(error, SourceError) else UNUSABLE_ENTRY
+                yield StoredRow(number, known, Problem(kind, str(error)))
 
 
-def source_parts(source: str, root: str | Path, options: dict[str, Any] | None = None) -> list[SourcePart]:
-    """The entries of every split that a source lists.
+def source_parts(
+    source: str, root: str | Path, options: dict[str, Any] | None = None
+) -> tuple[list[SourcePart], dict[str, str]]:
+    """The entries of every split that a source lists, and for the other splits why it lists none.
 
     Args:
         source (`str`): a key of `importers.IMPORTERS`.
@@ -47,12 +50,12 @@ def source_parts(source: str, root: str | Path, options: dict[str, Any] | None =
     Raises:
         ValueError: unknown source or option, or neither training nor test rows are listed.
     """
-    parts, errors, listed = [], [], []
+    parts, errors, listed = [], {}, []
     for split in _SPLITS:
         try:
             entries = list_entries(source, root, split, options)
         except ValueError as error:
-            errors.append(error)
+            errors[split] = error
             continue
         ids = [entry.id for entry in entries]
         if ids in listed:  # one manifest, which knows no splits
@@ -62,5 +65,5 @@ def source_parts(source: str, root: str | Path, options: dict[str, Any] | None =
             of_part = tuple(entries[first : first + _ENTRIES_PER_PART])
             parts.append(SourcePart(split, f"{source} {split} {first // _ENTRIES_PER_PART:05d}", of_part, first))
     if not parts:
-        raise errors[0]
-    return parts
+        raise errors[_SPLITS[0]]
+    return parts, {split: str(error) for split, error in errors.items()}

@@ -117,7 +117,7 @@ def _keys_of(row: StoredRow) -> _RowKeys:
     columns = row.columns
     digests = {name: _digest(str(columns[name]).encode()) for name in _LEAK_COLUMNS if columns.get(name)}
     person = columns.get("person_image")
-    if person is not None and person.get("bytes"):
+    if isinstance(person, dict) and isinstance(person.get("bytes"), bytes):
         digests["person_image"] = _digest(person["bytes"])
     return _RowKeys(row.number, columns.get("id"), digests)
 

@@ -39,12 +39,12 @@ def own_tree(tree, tmp_path) -> Path:
 
 
 def findings(root: Path, **options) -> list[tuple[str, int, str]]:
-    report = validate_parts(source_parts("viton-hd", root, options))
+    report = validate_parts(source_parts("viton-hd", root, options)[0])
     return [(finding.split, finding.row, finding.kind) for finding in report.findings]
 
 
 def test_a_good_tree_has_no_findings(tree):
-    report = validate_parts(source_parts("viton-hd", tree))
+    report = validate_parts(source_parts("viton-hd", tree)[0])
     assert report.findings == []
     assert report.rows_of("train") == len(VITON_HD_TRAIN) and report.rows_of("test") == len(VITON_HD_TEST)
 
@@ -101,6 +101,24 @@ def test_a_test_picture_among_the_training_ones(own_tree):
     assert findings(own_tree) == [("train", len(VITON_HD_TRAIN), LEAKED_TEST_ROW)]
 
 
+def test_a_folder_in_a_photographs_place_hides_no_other_entry(own_tree):
+    first, second, *_ = VITON_HD_TRAIN
+    photo = own_tree / "train" / "image" / f"{first}.jpg"
+    photo.unlink()
+    photo.mkdir()
+    (own_tree / "train" / "image" / f"{second}.jpg").unlink()
+    assert findings(own_tree) == [("train", 0, UNREADABLE_IMAGE), ("train", 1, MISSING_FILE)]
+
+
+def test_a_split_that_cannot_be_listed_is_named(own_tree):
+    (own_tree / "train_pairs.txt").write_bytes(b"\xff\xfe")
+    parts, unlisted = source_parts("viton-hd", own_tree)
+    assert {part.split for part in parts} == {"test"}
+    assert list(unlisted) == ["train"] and "is no text file" in unlisted["train"]
+    result = CliRunner().invoke(app, ["validate", str(own_tree), "--source", "viton-hd"])
+    assert "not checked: the split train" in result.output
+
+
 def test_what_a_source_does_not_have_is_named(tree, tmp_path):
     with pytest.raises(ValueError, match="`source` must be one of"):
         source_parts("vitonhd", tree)
@@ -142,6 +160,8 @@ def test_one_manifest_is_not_checked_once_for_every_split(tree, tmp_path):
     }
     line = {"id": "a", "category": "upper", "label_map": "cihp", "pose_format": "openpose", **files}
     (tmp_path / "mine.jsonl").write_text(json.dumps(line))
-    report = validate_parts(source_parts("manifest", tree / "train", {"manifest": tmp_path / "mine.jsonl"}))
+    parts, unlisted = source_parts("manifest", tree / "train", {"manifest": tmp_path / "mine.jsonl"})
+    assert unlisted == {}
+    report = validate_parts(parts)
     assert report.findings == []
     assert sum(report.rows.values()) == 1

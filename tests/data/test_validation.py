@@ -236,6 +236,52 @@ def test_an_image_folder(pool, tmp_path):
     assert loaded["id"] == [ids[0], ids[2], ids[4], ids[5]]
 
 
+def test_lines_of_an_image_folder_that_are_no_rows(pool, tmp_path):
+    folder = as_image_folder(pool, tmp_path / "images")
+    metadata = folder / "train" / "metadata.jsonl"
+    rows = [json.loads(line) for line in metadata.read_text().splitlines()]
+    # Ends of lines for text, but none for JSON lines.
+    rows[0]["id"] = "a\u2028b\x85c"
+    rows[2]["person_image_file_name"] = 5
+    lines = [json.dumps(row, ensure_ascii=False).encode() + b"\n" for row in rows]
+    lines[1], lines[4] = b"[1, 2]\n", b'{"id": "\xff"}\n'
+    metadata.write_bytes(b"".join(lines))
+    report = validate(folder)
+    assert places(report.findings) == [
+        ("train/metadata.jsonl", 1, "unreadable row"),
+        ("train/metadata.jsonl", 2, MISSING_IMAGE),
+        ("train/metadata.jsonl", 4, "unreadable row"),
+    ]
+    assert quarantine(folder, list_parts(folder), report) == 3
+    assert metadata.read_bytes() == lines[0] + lines[3] + lines[5]
+    assert (folder / "__quarantine__" / "train-metadata.1.jsonl").read_bytes() == lines[1] + lines[2] + lines[4]
+
+
+def test_a_member_of_a_tar_that_is_no_json_is_the_problem_of_its_row(pool, tmp_path):
+    folder = as_web_dataset(pool, tmp_path / "tars")
+    archive = folder / "train-00000.tar"
+    rows = list(list_parts(folder)[0].rows())
+    content = archive.read_bytes()
+    for row in rows[1], rows[3]:
+        position = content.index(b'{"id": "' + row.columns["id"].encode())
+        content = content[:position] + b"[" + content[position + 1 :]
+    archive.write_bytes(content)
+    report = validate(folder)
+    assert places(report.findings) == [(archive.name, number, "unreadable row") for number in (1, 3)]
+    assert quarantine(folder, list_parts(folder), report) == 2
+    kept = [row.columns["id"] for row in list_parts(folder)[0].rows()]
+    assert kept == [rows[number].columns["id"] for number in (0, 2, 4, 5)]
+
+
+def test_foreign_columns_are_problems_of_their_rows(tmp_path):
+    table = pa.table({"id": ["a", "b"], "person_image": ["a.png", "b.png"], "agnostic_image": [None, None]})
+    parquet.write_table(table, tmp_path / "train-00000.parquet")
+    found = places(validate(tmp_path).findings)
+    for number in (0, 1):
+        assert ("train-00000.parquet", number, UNREADABLE_IMAGE) in found
+        assert ("train-00000.parquet", number, MISSING_IMAGE) in found
+
+
 def test_a_web_dataset(pool, tmp_path):
     folder = as_web_dataset(pool, tmp_path / "tars")
     (part,) = list_parts(folder)

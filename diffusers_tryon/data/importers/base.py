@@ -293,6 +293,8 @@ def _open(path: Path) -> tuple[Image.Image, bytes]:
         data = path.read_bytes()
     except FileNotFoundError as error:
         raise SourceError(MISSING_FILE, f"{path}: there is no such file") from error
+    except OSError as error:  # a folder, or no permission
+        raise SourceError(UNREADABLE_IMAGE, f"{path}: cannot be read: {error.strerror}") from error
     try:
         with Image.open(io.BytesIO(data)) as image:
             image.load()
