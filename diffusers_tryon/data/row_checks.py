@@ -5,7 +5,7 @@
 import io
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
@@ -43,13 +43,26 @@ _IMAGE_MODES = {
 _REQUIRED_IMAGES = ("person_image", "agnostic_image", "agnostic_mask", "garment_image")
 _PERSON_SIDE = ("agnostic_image", "agnostic_mask", "person_parse", "target_image")
 
-# Colours count as different from this difference on. Lossy files ring at the rim of the grey.
-_COLOUR_TOLERANCE = 3
-_LOSSY_COLOUR_TOLERANCE = 40
 _LOSSY_FORMATS = ("JPEG", "WEBP")
-# A larger share of pixels than a label map's rim and a JPEG's ringing at 64 pixels.
+# A larger share of pixels than a label map's rim.
 _SHOWN_SHARE = 0.02
 _LEAST_GARMENT_SHARE = 0.001
+
+
+class _Tolerance(NamedTuple):
+    """What still counts as the same picture.
+
+    Attributes:
+        colour: difference of a channel.
+        share: share of the pixels that may differ by more.
+    """
+
+    colour: int
+    share: float
+
+
+# Lossy files ring at the rim of the grey, and with colours of half the resolution more so next to a vivid one.
+_EXACT, _LOSSY = _Tolerance(3, _SHOWN_SHARE), _Tolerance(40, 0.05)
 
 
 @dataclass(frozen=True)
@@ -92,8 +105,8 @@ def check_row(row: dict[str, Any]) -> list[Problem]:
     return problems
 
 
-def _tolerance(is_lossy: dict[str, bool], *names: str) -> int:
-    return _LOSSY_COLOUR_TOLERANCE if any(is_lossy.get(name) for name in names) else _COLOUR_TOLERANCE
+def _tolerance(is_lossy: dict[str, bool], *names: str) -> _Tolerance:
+    return _LOSSY if any(is_lossy.get(name) for name in names) else _EXACT
 
 
 class _ImageError(Exception):
@@ -169,38 +182,38 @@ def _pose_problems(row: dict[str, Any], name: str, may_be_flat: bool) -> Iterato
         yield Problem(BAD_KEYPOINTS, f"`{name}` must be all zeros, the garment is flat.")
 
 
-def _garment_problems(garment: np.ndarray, tolerance: int) -> Iterator[Problem]:
-    share = (garment < GARMENT_BACKGROUND - tolerance).any(axis=-1).mean()
+def _garment_problems(garment: np.ndarray, tolerance: _Tolerance) -> Iterator[Problem]:
+    share = (garment < GARMENT_BACKGROUND - tolerance.colour).any(axis=-1).mean()
     if share < _LEAST_GARMENT_SHARE:
         yield Problem(EMPTY_GARMENT, f"`garment_image` is white but for {share:.2%} of its pixels.")
     elif share == 1:
         yield Problem(EMPTY_GARMENT, "`garment_image` has no white background: the garment is not cut out.")
 
 
-def _mask_problems(images: dict[str, np.ndarray], tolerance: int) -> Iterator[Problem]:
+def _mask_problems(images: dict[str, np.ndarray], tolerance: _Tolerance) -> Iterator[Problem]:
     if "agnostic_mask" not in images:
         return
     mask = images["agnostic_mask"]
-    between = (np.minimum(mask, 255 - mask) > tolerance).mean()
+    between = (np.minimum(mask, 255 - mask) > tolerance.colour).mean()
     if between > 0:
         yield Problem(BAD_MASK, f"`agnostic_mask` must be 0 or 255, {between:.2%} of its pixels are not.")
     if mask.max() < 128:
         yield Problem(BAD_MASK, "`agnostic_mask` hides nothing.")
 
 
-def _agnostic_problems(images: dict[str, np.ndarray], tolerance: int) -> Iterator[Problem]:
+def _agnostic_problems(images: dict[str, np.ndarray], tolerance: _Tolerance) -> Iterator[Problem]:
     if "agnostic_mask" not in images or "agnostic_image" not in images:
         return
     hidden = images["agnostic_mask"] >= 128
     agnostic = images["agnostic_image"].astype(int)
     if hidden.any():
-        shown = (np.abs(agnostic - AGNOSTIC_FILL) > tolerance).any(axis=-1)[hidden].mean()
-        if shown > _SHOWN_SHARE:
+        shown = (np.abs(agnostic - AGNOSTIC_FILL) > tolerance.colour).any(axis=-1)[hidden].mean()
+        if shown > tolerance.share:
             yield Problem(GARMENT_SHOWS, f"{shown:.1%} of what `agnostic_mask` hides is not grey in `agnostic_image`.")
     if "person_image" in images and not hidden.all():
         difference = np.abs(agnostic - images["person_image"]).max(axis=-1)[~hidden]
-        changed = (difference > tolerance).mean()
-        if changed > _SHOWN_SHARE:
+        changed = (difference > tolerance.colour).mean()
+        if changed > tolerance.share:
             yield Problem(AGNOSTIC_DIFFERS, f"{changed:.1%} of the pixels outside `agnostic_mask` differ.")
 
 

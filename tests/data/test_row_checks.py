@@ -161,6 +161,8 @@ def test_an_agnostic_image_that_shows_the_garment(rendered):
     category = {"category": "upper"}
     shown = np.where(garment[..., None], rendered["person_image"], rendered["agnostic_image"])
     assert kinds(changed(rendered, agnostic_image=shown) | category) == [GARMENT_SHOWS]
+    lossy = {"agnostic_image": stored(shown, "JPEG", quality=75)}
+    assert kinds(changed(rendered) | lossy | category) == [GARMENT_SHOWS]
     # The mask leaves the garment out, and the image agrees with the mask.
     mask = np.where(garment, 0, rendered["agnostic_mask"]).astype(np.uint8)
     assert kinds(changed(rendered, agnostic_image=shown, agnostic_mask=mask) | category) == [GARMENT_SHOWS]
