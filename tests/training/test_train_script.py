@@ -120,7 +120,7 @@ def test_loss_falls_when_few_pairs_are_repeated(pool, tmp_path):
         checkpoint_every=1000,
     )
     losses = [entry["loss"] for entry in metrics]
-    assert np.mean(losses[-20:]) < 0.5 * np.mean(losses[:5])
+    assert np.mean(losses[-20:]) < 0.65 * np.mean(losses[:5])
 
 
 def test_missing_columns_are_named_before_the_first_step(tmp_path):
