@@ -145,6 +145,8 @@ def write_shards(
     _check_arguments(split, tasks, rows_per_shard, workers, process_index, num_processes)
     out_dir = Path(out_dir)
     features = dataset_features(extra_columns)
+    if out_dir.exists() and not out_dir.is_dir():
+        raise ValueError(f"`out_dir` must be a folder, {out_dir} is a file.")
     out_dir.mkdir(parents=True, exist_ok=True)
     settings = {
         "source": source,

@@ -41,8 +41,8 @@ class RenderedRows(Dataset):
         return self.__getitems__([index])[0]
 
     def __getitems__(self, indices: Sequence[int]) -> list[Row]:
-        """Several rows, as a `DataLoader` asks for them. Where there is a GPU it rasterises their pictures together, but not in workers of a
-        `DataLoader`, which may be forks and then cannot use it."""
+        """Several rows, as a `DataLoader` asks for them. Where there is a GPU it rasterises their pictures together,
+        but not in workers of a `DataLoader`, which may be forks and then cannot use it."""
         for index in indices:
             if not 0 <= index < len(self):
                 raise IndexError(f"The index of a rendered row must be in 0 to {len(self) - 1}, got {index}.")

@@ -88,7 +88,19 @@ class SampleRows(Dataset):
 
 
 def collate(rows: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
-    """Stack decoded rows: images (B, 3, H, W) uint8, poses (B, 18, 3) float32."""
+    """Stack decoded rows: images (B, 3, H, W) uint8, poses (B, 18, 3) float32.
+
+    Raises:
+        ValueError: the pictures of a column are of several sizes.
+    """
+    for name in IMAGE_COLUMNS:
+        sizes = sorted({row[name].shape[:2] for row in rows})
+        if len(sizes) > 1:
+            (height, width), (other_height, other_width) = sizes[0], sizes[-1]
+            raise ValueError(
+                f"`{name}` must have one size in all rows of a dataset that is trained on, got {width} x {height} and "
+                f"{other_width} x {other_height} pixels. `diffusers-tryon import --size` makes one of them."
+            )
     images = {name: torch.from_numpy(np.stack([row[name] for row in rows])) for name in IMAGE_COLUMNS}
     poses = {name: torch.from_numpy(np.stack([row[name] for row in rows])) for name in POSE_COLUMNS}
     return {name: image.permute(0, 3, 1, 2) for name, image in images.items()} | poses

@@ -20,8 +20,8 @@ class TrainingConfig:
     """
     Args:
         preset: name of the network's preset (`diffusers_tryon.list_presets()`).
-        dataset: folder of Parquet shards in the package's schema, or the id of such a dataset on the Hub; or
-            "rendered": people are rendered while training, no two samples the same, without any files.
+        dataset: folder of a dataset in the package's schema, in any layout of `data.layouts`, or the id of one on the
+            Hub; or "rendered": people are rendered while training, no two samples the same, without any files.
         output_dir: folder for checkpoints, samples, metrics and the final network. A run whose folder has a
             checkpoint goes on from it.
         unet_overrides: fields of the preset's configuration to replace.
@@ -87,7 +87,14 @@ class TrainingConfig:
     checkpoints_kept: int = 2
 
     def __post_init__(self):
-        for name in ("max_steps", "global_batch_size", "gradient_accumulation_steps", "log_every", "checkpoint_every"):
+        for name in (
+            "max_steps",
+            "global_batch_size",
+            "gradient_accumulation_steps",
+            "log_every",
+            "checkpoint_every",
+            "sample_every",
+        ):
             if getattr(self, name) < 1:
                 raise ValueError(f"`{name}` must be at least 1, got {getattr(self, name)}.")
         for name in ("max_agnostic_noise_level", "max_garment_noise_level", "max_low_res_noise_level"):

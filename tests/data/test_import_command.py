@@ -114,6 +114,9 @@ def test_reasons_are_counted_without_file_names_and_numbers(viton_hd, tmp_path):
         "FILE, line #: names no garment": 1,
         "FILE: there is no such file": 2,
     }
+    # A root's name may begin another word.
+    (rejected / "val-00000.jsonl").write_text(json.dumps({"id": "x", "error": "ph/1.png: a photograph must be RGB"}))
+    assert dict(rejection_reasons(tmp_path / "rows", "val", "ph")) == {"FILE: a photograph must be RGB": 1}
 
 
 def test_nothing_imported_is_a_failure(command, viton_hd):

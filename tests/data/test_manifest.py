@@ -62,6 +62,13 @@ def write_csv(path, rows):
         writer.writerows(rows)
 
 
+def test_lines_end_at_line_feeds_alone(root):
+    row = json.dumps(WORN | {"person_id": "a\u2028b\x85c"}, ensure_ascii=False)
+    (root / "train.jsonl").write_bytes(f"{row}\r\n\r\n".encode())
+    (pair,) = list_pairs(root)
+    assert pair.person_id == "a\u2028b\x85c"
+
+
 def write_jsonl(path, rows):
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
 

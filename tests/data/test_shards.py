@@ -300,6 +300,13 @@ def test_bad_arguments_are_named_before_anything_is_written(tmp_path, arguments,
     assert not (tmp_path / "rows").exists()
 
 
+def test_a_file_in_the_folders_place_is_named_and_kept(tmp_path):
+    (tmp_path / "rows").write_text("something")
+    with pytest.raises(ValueError, match="`out_dir` must be a folder, .*rows is a file"):
+        write(tmp_path / "rows")
+    assert (tmp_path / "rows").read_text() == "something"
+
+
 def test_a_split_is_a_word(tmp_path):
     with pytest.raises(ValueError, match="`split` must be a word such as train or test, got '../train'"):
         write_shards(tmp_path, "../train", range(2), noise_row, (), noise_id, SOURCE)

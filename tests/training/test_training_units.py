@@ -6,6 +6,7 @@ import dataclasses
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -13,7 +14,7 @@ from diffusers_tryon import create_unet
 from diffusers_tryon.data.augmentation import AugmentationSettings
 from diffusers_tryon.image_processor import TryOnImageProcessor
 from diffusers_tryon.schedules import create_scheduler
-from diffusers_tryon.training.batches import low_res_condition
+from diffusers_tryon.training.batches import collate, low_res_condition
 from diffusers_tryon.training.checkpoints import list_checkpoints, save_checkpoint
 from diffusers_tryon.training.configuration import TrainingConfig, parse_config
 from diffusers_tryon.training.objective import min_snr_weights, prediction_target, weighted_loss
@@ -176,6 +177,23 @@ def test_every_config_names_settings_and_a_network_that_exist(path):
     config = parse_config(["--config", str(path)])
     unet = create_unet(config.preset, **config.unet_overrides)
     assert (config.low_res_size < unet.config.sample_size) == unet.config.low_res_conditioning
+
+
+def test_rows_of_several_sizes_are_refused_with_what_to_do():
+    def row(height: int, width: int) -> dict[str, np.ndarray]:
+        poses = {name: np.zeros((18, 3), np.float32) for name in ("person_pose", "garment_pose")}
+        images = {name: np.zeros((16, 16, 3), np.uint8) for name in ("person_image", "agnostic_image")}
+        return images | poses | {"garment_image": np.zeros((height, width, 3), np.uint8)}
+
+    assert collate([row(16, 16), row(16, 16)])["garment_image"].shape == (2, 3, 16, 16)
+    with pytest.raises(ValueError, match="`garment_image` must have one size.*16 x 16 and 24 x 16 pixels.*--size"):
+        collate([row(16, 16), row(16, 24)])
+
+
+@pytest.mark.parametrize("name", ["max_steps", "log_every", "checkpoint_every", "sample_every"])
+def test_counts_are_at_least_one(name):
+    with pytest.raises(ValueError, match=f"`{name}` must be at least 1, got 0"):
+        dataclasses.replace(CONFIG, **{name: 0})
 
 
 def test_a_batch_that_does_not_divide_is_refused():

@@ -126,7 +126,7 @@ class TryOnPair:
     """What a row is made of.
 
     Attributes:
-        id: unique in the source; letters, digits, `-` and `_`.
+        id: unique in the source.
         person: whom the garment is tried on.
         garment: the same garment worn in another photograph or laid flat; for evaluation without truth another one.
         category: "upper", "lower" or "dress".

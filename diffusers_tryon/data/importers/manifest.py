@@ -37,7 +37,7 @@ def list_pairs(root: Path, split: str = "train", manifest: Path | None = None) -
 
     | column | content |
     |---|---|
-    | `id` | unique name of the row; letters, digits, `-` and `_` |
+    | `id` | unique name of the row |
     | `person_image` | photograph of a person |
     | `person_parse`, `person_pose` | its label map and its keypoints |
     | `label_map` | the meaning of the label maps of the row, a key of `label_maps.LABEL_MAPS` |
@@ -109,7 +109,8 @@ def _read_csv(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
 
 
 def _read_jsonl(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
-    for number, line in enumerate(_read_text(path).splitlines(), start=1):
+    # Text has more ends of lines than JSON lines have.
+    for number, line in enumerate(_read_text(path).split("\n"), start=1):
         if not line.strip():
             continue
         try:
