@@ -5,7 +5,7 @@
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -98,14 +98,7 @@ def validate(
         check_image_path(sheet, "--sheet")
     if report is not None and report.is_dir():
         raise ValueError(f"--report must be a file, {report} is a folder.")
-    options = {
-        "pairs": pairs,
-        "category": category,
-        "parse_dir": parse_dir,
-        "label_map": label_map,
-        "manifest": manifest,
-    }
-    options = {name: value for name, value in options.items() if value is not None}
+    options = _given(pairs=pairs, category=category, parse_dir=parse_dir, label_map=label_map, manifest=manifest)
     if source is not None:
         if fix:
             raise ValueError("--fix is for data sets: importing a source leaves its bad rows out by itself.")
@@ -189,13 +182,7 @@ def import_(
     from .data.shards import REJECTED_FOLDER, process_position
 
     index, count = process_position()
-    options = {
-        "pairs": pairs,
-        "category": category,
-        "parse_dir": parse_dir,
-        "label_map": label_map,
-        "manifest": manifest,
-    }
+    options = _given(pairs=pairs, category=category, parse_dir=parse_dir, label_map=label_map, manifest=manifest)
     if source in IMPORTERS and index == 0:
         typer.echo(f"{IMPORTERS[source].title}: {IMPORTERS[source].licence} ({IMPORTERS[source].home_page})")
     report = import_source(
@@ -203,7 +190,7 @@ def import_(
         root,
         out,
         split,
-        options={name: value for name, value in options.items() if value is not None},
+        options=options,
         recipe=recipe,
         size=_parse_size(size),
         limit=limit,
@@ -248,6 +235,11 @@ def repack(
 
     for split, count in repack_dataset(source, out, layout, rows_per_shard).items():
         typer.echo(f"{out}: {count:,} rows of the split {split}")
+
+
+def _given(**options: Any) -> dict[str, Any]:
+    """The options that the user named."""
+    return {name: value for name, value in options.items() if value is not None}
 
 
 def _parse_size(size: str | None) -> tuple[int, int] | None:
