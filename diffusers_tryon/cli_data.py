@@ -205,6 +205,7 @@ def import_(
         typer.echo(f"rejected so far, see {out / REJECTED_FOLDER}:")
         for reason, number in reasons.most_common(_MOST_REASONS):
             typer.echo(f"{number:8,}  {reason}")
+        typer.echo(f"to try them again, remove from {out} the files of the names that the lists have there")
     if report.rows_rejected and not report.rows_written and not report.shards_skipped:
         raise typer.Exit(1)
 

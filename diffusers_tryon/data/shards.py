@@ -117,7 +117,8 @@ def write_shards(
     """Build a row from every task and write `out_dir/<split>-<number>.parquet`.
 
     Shard k holds the tasks k * rows_per_shard and on, in order; its bytes depend on these tasks and `build_row` alone.
-    Finished shards are not built again, so that a call can be repeated after a crash, or with tasks added at the end.
+    Finished shards are not built again, so that a call can be repeated after a crash, or with tasks added at the end;
+    but for those whose rows were all rejected.
     Fewer tasks than a folder has leave the folder as it is. Two runs must not write the same shards at the same time.
 
     A task whose row cannot be made (`ValueError`, `OSError`) is left out and listed with its id and the error in
@@ -281,7 +282,13 @@ def _is_finished(path: Path, ids: list[str]) -> bool:
             f"`out_dir` already holds other rows: {path} does not have the rows from {ids[0]} to "
             f"{ids[num_tasks - 1]}. Choose another folder or remove the file."
         )
-    return num_tasks >= len(ids)
+    # With all its rows rejected a shard is tried again: a wrong folder may have been named.
+    return num_tasks >= len(ids) and num_tasks > _num_rejected(path)
+
+
+def _num_rejected(shard_path: Path) -> int:
+    path = _rejected_path(shard_path)
+    return len(path.read_bytes().splitlines()) if path.exists() else 0
 
 
 def _write_shard(path: Path, ids: list[str], rows: list[dict], rejected: list[dict], features: Features) -> None:

@@ -141,6 +141,15 @@ def test_colours_change_alike_on_person_and_garment():
             np.testing.assert_array_equal(row[name], row["person_image"], err_msg=name)
 
 
+@pytest.mark.parametrize(("category", "label"), [("upper", "top"), ("lower", "pants"), ("dress", "dress")])
+def test_white_cloth_is_recoloured_whatever_the_category(category, label):
+    row = colour_row(np.full((4, 4, 3), 255, np.uint8)) | {"category": category}
+    row["garment_parse"] = np.full((4, 4), PARSE_IDS[label], np.uint8)
+    row["garment_parse"][0] = PARSE_IDS["face"]
+    garment = augment_row(row, AugmentationDraw(brightness=0.8))["garment_image"]
+    assert (garment[0] == GARMENT_BACKGROUND).all() and (garment[1:] == 204).all()
+
+
 @pytest.mark.parametrize(
     ("change", "colour", "expected"),
     [
@@ -289,6 +298,11 @@ def test_draws_follow_the_generator_and_the_settings():
         assert low <= values.min() < low + 0.1 * (high - low) and high - 0.1 * (high - low) < values.max() <= high, (
             name
         )
+    # No two of them, and not the flip, hang together.
+    numbers = np.array(
+        [[d.flip, d.brightness, d.contrast, d.saturation, d.hue, d.scale, *d.shift, d.null_garment_pose] for d in many]
+    )
+    assert np.abs(np.corrcoef(numbers.T) - np.eye(numbers.shape[1])).max() < 0.1
 
 
 @pytest.mark.parametrize(

@@ -119,12 +119,17 @@ def test_reasons_are_counted_without_file_names_and_numbers(viton_hd, tmp_path):
     assert dict(rejection_reasons(tmp_path / "rows", "val", "ph")) == {"FILE: a photograph must be RGB": 1}
 
 
-def test_nothing_imported_is_a_failure(command, viton_hd):
+def test_nothing_imported_is_a_failure_until_the_source_is_mended(command, viton_hd, tmp_path):
     for path in (viton_hd / "train" / "openpose_json").iterdir():
         path.write_text("{}")
     status, out, _ = command("import", "viton-hd", "--root", viton_hd, "--out", "rows")
     assert status == 1
     assert "3 rows rejected" in out
+    # Nor does a second call that could make nothing either count as done, nor one after the source was mended.
+    assert command("import", "viton-hd", "--root", viton_hd, "--out", "rows")[0] == 1
+    whole = viton_hd_tree(tmp_path / "whole")
+    status, out, _ = command("import", "viton-hd", "--root", whole, "--out", "rows")
+    assert status == 0 and "3 rows in 1 shard" in out and "rejected" not in out
 
 
 def test_a_limit_can_be_lifted_later(command, viton_hd):
@@ -163,9 +168,10 @@ def test_an_empty_list_is_refused(command, viton_hd):
     assert status == 1 and "lists nothing for the split train" in err
 
 
-def test_other_options_in_the_same_folder_are_refused(command, viton_hd):
+@pytest.mark.parametrize("option", [("--recipe", "viton-hd"), ("--size", "64x48")])
+def test_other_options_in_the_same_folder_are_refused(command, viton_hd, option):
     assert command("import", "viton-hd", "--root", viton_hd, "--out", "rows")[0] == 0
-    status, _, err = command("import", "viton-hd", "--root", viton_hd, "--out", "rows", "--recipe", "viton-hd")
+    status, _, err = command("import", "viton-hd", "--root", viton_hd, "--out", "rows", *option)
     assert status == 1 and "already holds other rows" in err
 
 

@@ -166,13 +166,20 @@ def test_workers_list_the_same_rejected_rows(tmp_path):
     assert contents(tmp_path / "1") == contents(tmp_path / "2")
 
 
-def test_a_shard_without_any_row_counts_as_finished(tmp_path):
-    build_row = partial(row_unless, bad=(3, 4, 5), error=ValueError)
+def test_a_shard_without_any_row_is_read_and_tried_again(whole, tmp_path):
+    build_row = partial(row_unless, bad=(1, 3, 4, 5), error=ValueError)
     write(tmp_path, build_row=build_row)
     assert len(rejected(tmp_path, 1)) == 3
-    assert write(tmp_path, build_row=build_row).shards_skipped == 3
+    report = write(tmp_path, build_row=build_row)
+    assert (report.shards_skipped, report.rows_rejected) == (2, 3)
     loaded = load_dataset(str(tmp_path), split="train", cache_dir=str(tmp_path / "cache"))
-    assert loaded["id"][:] == [noise_id(number) for number in (0, 1, 2, 6)]
+    assert loaded["id"][:] == [noise_id(number) for number in (0, 2, 6)]
+    # A wrong folder was named at first, say: what can be made now is made, and the other shards are left alone.
+    report = write(tmp_path)
+    assert (report.rows_written, report.shards_skipped) == (3, 2)
+    assert (tmp_path / "train-00001.parquet").read_bytes() == whole["train-00001.parquet"]
+    assert not (tmp_path / "__rejected__" / "train-00001.jsonl").exists()
+    assert len(rejected(tmp_path, 0)) == 1
 
 
 def test_a_rejected_row_that_can_be_made_later_leaves_the_list(whole, tmp_path):

@@ -109,7 +109,7 @@ def test_duplicated_ids_within_a_split(pool):
     assert "train-00000.parquet row 1" in findings[0].message
 
 
-@pytest.mark.parametrize("column", ["id", "person_image"])
+@pytest.mark.parametrize("column", ["id", "person_id", "garment_id", "person_image"])
 def test_test_rows_in_the_training_split(pool, column):
     # The same id, or the same picture under another id.
     test_value = stored_values(pool / "test-00000.parquet", column)[1]
