@@ -42,6 +42,10 @@ _JACKET_SHARE = 0.22
 _BELT_SHARE = 0.35
 # A lower garment that is tried on is not hidden: tops end above this torso coordinate (0 hips).
 _HEM_ABOVE_LOWER = 0.0
+# Who sits wears trousers that end below this leg coordinate (0 hips, 1 knee) and tops that end above this torso
+# coordinate (0 hips): raised thighs come out of what is shorter, and through what hangs lower.
+_SITTING_TROUSERS = 0.7
+_SITTING_TOPS = -0.08
 
 
 @dataclass(frozen=True)
@@ -64,6 +68,16 @@ class Outfit:
     bottom: Piece
     jacket: Piece | None = None
     dress: Piece | None = None
+
+    @property
+    def can_sit(self) -> bool:
+        """Whether the clothes look right on somebody who sits: a skirt would stand off the thighs like a bell."""
+        return (
+            self.dress is None
+            and isinstance(self.bottom.design, PantsDesign)
+            and self.bottom.design.length >= _SITTING_TROUSERS
+            and self.top.design.hem >= _SITTING_TOPS
+        )
 
 
 def _under_jacket(design: TopDesign) -> TopDesign:

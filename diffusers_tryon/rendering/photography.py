@@ -92,11 +92,6 @@ class DressedPerson:
     outfit: Outfit
     garments: tuple[Garment, ...]
 
-    @property
-    def wears_skirt(self) -> bool:
-        """Whether the outfit has a skirt, alone or of a dress."""
-        return any(garment.label in (PARSE_IDS["skirt"], PARSE_IDS["dress"]) for garment in self.garments)
-
 
 def dress(identity: Identity, outfit: Outfit) -> DressedPerson:
     """Put an outfit on a person."""

@@ -279,7 +279,7 @@ def sample_pose(rng: np.random.Generator, shape: BodyShape, facing: float = 0.0,
         shape (`BodyShape`): the body, whose measures decide where hands rest and what stays outside of what.
         facing (`float`): degrees by which the camera stands around the person, as in `cameras.View`; the head turns
             some of the way to it.
-        may_sit (`bool`): whether the person may sit; a skirt would stand off the thighs like a bell.
+        may_sit (`bool`): whether the person may sit, see `Outfit.can_sit`.
 
     Returns:
         `dict[str, np.ndarray]`: rotation matrices by joint name, for `forward_kinematics`.

@@ -134,7 +134,7 @@ def _garment_columns(
         style = str(rng.choice(PRODUCT_STYLES))
         photo = yield from photograph_product_steps(person, shot, plan.category, style, size)
     else:
-        photo = yield from _photograph_well(split, seed, _GARMENT_SHOT, plan, person, size, not person.wears_skirt)
+        photo = yield from _photograph_well(split, seed, _GARMENT_SHOT, plan, person, size, person.outfit.can_sit)
     return {
         "garment_image": cut_out_garment(photo.image, photo.picture.parse, plan.category),
         "garment_pose": photo.pose,
@@ -187,7 +187,7 @@ def _common_columns(seed: int, split: str, unpaired: bool, category: str) -> dic
 def _pair_steps(seed: int, size: int, split: str, category: str | None) -> Steps[Row]:
     plan = _draw_plan(split, seed, category)
     person = _draw_person(split, seed, _IDENTITY, _OUTFIT, plan)
-    photo = yield from _photograph_well(split, seed, _PERSON_SHOT, plan, person, size, not person.wears_skirt)
+    photo = yield from _photograph_well(split, seed, _PERSON_SHOT, plan, person, size, person.outfit.can_sit)
     garment = yield from _garment_columns(split, seed, plan, person, size)
     return _common_columns(seed, split, False, plan.category) | _person_columns(photo, plan.category) | garment
 
@@ -197,7 +197,7 @@ def _unpaired_steps(seed: int, size: int, split: str, category: str | None) -> S
     person = _draw_person(split, seed, _IDENTITY, _OUTFIT, plan)
     other = _draw_person(split, seed, _OTHER_IDENTITY, _OTHER_OUTFIT, plan)
     changed = dress(person.identity, exchange_garment(person.outfit, other.outfit, plan.category))
-    may_sit = not (person.wears_skirt or changed.wears_skirt)
+    may_sit = person.outfit.can_sit and changed.outfit.can_sit
     photo = yield from _photograph_well(split, seed, _PERSON_SHOT, plan, person, size, may_sit)
     garment = yield from _garment_columns(split, seed, plan, other, size)
     target = yield from photograph_steps(changed, photo.shot, plan.category, size)

@@ -9,7 +9,7 @@ import pytest
 
 from diffusers_tryon.composition import CATEGORIES, GARMENT_LABELS, PARSE_LABELS
 from diffusers_tryon.rendering.body import blend_shapes
-from diffusers_tryon.rendering.designs import PantsDesign
+from diffusers_tryon.rendering.designs import PantsDesign, SkirtDesign
 from diffusers_tryon.rendering.outfits import (
     PRODUCT_STYLES,
     Piece,
@@ -127,3 +127,18 @@ def test_a_tucked_top_holds_the_lower_garment_at_its_waistband():
     lower = fit_outfit(outfit, shape)[0]
     hip, neck = shape.joint("upperleg01.L")[2], shape.joint("neck01")[2]
     assert lower.vertices[:, 2].max() == pytest.approx(hip + outfit.top.design.tucked * (neck - hip), abs=0.002)
+
+
+def test_one_sits_only_in_clothes_that_thighs_do_not_come_out_of():
+    outfit = replace(outfit_of(3, "upper"), jacket=None)
+
+    def with_designs(bottom, hem: float = 0.1):
+        top = replace(outfit.top, design=replace(outfit.top.design, hem=hem))
+        return replace(outfit, top=top, bottom=Piece(bottom, outfit.bottom.cloth))
+
+    bermudas, shorts = PantsDesign(waist=0.3, length=0.8), PantsDesign(waist=0.3, length=0.45)
+    assert with_designs(bermudas).can_sit
+    assert not with_designs(shorts).can_sit
+    assert not with_designs(bermudas, hem=-0.3).can_sit
+    assert not with_designs(SkirtDesign(waist=0.3, length=1.8)).can_sit
+    assert not replace(with_designs(bermudas), dress=outfit_of(1, "dress").dress).can_sit
