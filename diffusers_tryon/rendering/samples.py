@@ -95,7 +95,8 @@ def _photograph_well(
         taken.append((yield from photograph_steps(person, shot, plan.category, size)))
         if taken[-1].area(plan.category) >= least_area and taken[-1].seen >= least_seen:
             break
-    return max(taken, key=lambda photo: photo.area(plan.category) * photo.seen)
+    # A small whole garment tells more than a large one in pieces.
+    return max(taken, key=lambda photo: photo.area(plan.category) * photo.seen**3)
 
 
 def _spread(mask: np.ndarray, reach: int) -> np.ndarray:

@@ -69,6 +69,7 @@ def test_rows_stored_as_jpeg_are_good(quality):
         for name in ("person_image", "agnostic_image", "garment_image"):
             row[name] = stored(rendered[name], "JPEG", quality=quality)
         assert check_row(row) == []
+        assert GARMENT_SHOWS in kinds(row | {"agnostic_image": row["person_image"]})
 
 
 @pytest.mark.parametrize("name", ["person_image", "agnostic_image", "agnostic_mask", "garment_image"])

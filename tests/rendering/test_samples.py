@@ -36,6 +36,7 @@ from diffusers_tryon.rendering.seats import sits
 
 
 SIZE = 48
+WORN = ("top", "dress", "skirt", "pants", "belt")
 SOFT_AND_NOISY = Finish(gain=np.full(3, 0.97), contrast=1.1, softness=0.5, noise=3.0, noise_seed=1)
 SEEDS = range(4)
 
@@ -52,6 +53,12 @@ def pairs() -> list[dict]:
 @pytest.fixture(scope="module")
 def unpaired() -> list[dict]:
     return rows_of_all_categories(render_unpaired)
+
+
+def within(mask: np.ndarray, reach: int) -> np.ndarray:
+    """Pixels (S, S) with a pixel of the mask in the square of 2 * `reach` + 1 pixels around them."""
+    windows = np.lib.stride_tricks.sliding_window_view(np.pad(mask, reach), (2 * reach + 1, 2 * reach + 1))
+    return windows.any(axis=(2, 3))
 
 
 def test_rows_have_the_columns_of_the_schema(pairs, unpaired):
@@ -86,10 +93,14 @@ def test_the_agnostic_image_shows_no_pixel_of_the_garment_and_keeps_the_rest(pai
         assert hidden[label_mask(row["person_parse"], GARMENT_LABELS[row["category"]])].all()
         assert (row["agnostic_image"][hidden] == 128).all()
         assert np.array_equal(row["agnostic_image"][~hidden], row["person_image"][~hidden])
+        # What the category keeps is hidden along the edge of what is taken off only: where a finish as soft as any
+        # carries a share of a sample that the label of its own pixel does not tell.
         kept = label_mask(row["person_parse"], KEPT_LABELS[row["category"]])
+        taken_off = label_mask(row["person_parse"], tuple({*WORN} - {*KEPT_LABELS[row["category"]]}))
+        assert not (hidden & kept & ~within(taken_off, 3)).any()
         hidden_of_kept.append(hidden[kept].mean())
-    # What the category keeps is seen, but for its pixels along the edge of the garment: many on so small pictures.
-    assert np.mean(hidden_of_kept) < 0.2 and max(hidden_of_kept) < 0.6
+    # Small things have long edges: up to a third of a foot or two of 50 pixels, 7 % of all.
+    assert np.mean(hidden_of_kept) < 0.12
 
 
 def test_arms_and_neck_are_hidden_because_a_garment_may_cover_them(pairs):
@@ -173,13 +184,14 @@ def test_keypoints_lie_on_the_person_and_the_nose_on_the_face(pairs):
     for row in pairs:
         if row["category"] == "lower":
             continue
-        visible = row["person_pose"][row["person_pose"][:, 2] > 0]
+        pose = row["person_pose"]
+        visible = pose[pose[:, 2] > 0]
         columns, rows = np.minimum((visible[:, :2] * SIZE).astype(int), SIZE - 1).T
-        assert np.mean(row["person_parse"][rows, columns] > 0) > 0.85
-        if row["person_pose"][0, 2] == 1:
+        # Ears and thin wrists may lie a pixel beside the pixels that show more person than background.
+        assert within(row["person_parse"] > 0, 1)[rows, columns].all()
+        if pose[0, 2] == 1:
             assert row["person_parse"][rows[0], columns[0]] == PARSE_IDS["face"]
         # Shoulders are above hips, and the head above the shoulders.
-        pose = row["person_pose"]
         assert pose[0, 1] < pose[[2, 5], 1].max() < pose[[8, 11], 1].min()
 
 
@@ -253,14 +265,15 @@ def test_the_target_of_an_unpaired_row_is_the_same_person_in_another_garment(unp
         assert (difference[far] == 0).all()
         changed_in_head += list(difference[label_mask(parse, ("face", "hair"))] > 2)
         changed_in_kept += list(difference[row["agnostic_mask"] == 0] > 2)
-    # What the category keeps changes only where the other garment covers it or throws another shadow.
+    # What the category keeps changes where the other garment covers it or throws another shadow: the hem of a longer
+    # top up to 16 % of the kept pixels of a row, a collar up to 40 % of a head, which has 15 to 90 pixels here and to
+    # which the neck belongs. That nothing else changes is shown pixel by pixel below.
     assert np.mean(changed_in_head) < 0.12 and np.mean(changed_in_kept) < 0.1
 
 
 def touching(photo: Photograph, names: tuple[str, ...]) -> np.ndarray:
     """Where (S, S) labels have any share in the colour of the pixel or of one beside it, for a soft finish."""
-    touched = np.pad(label_mask(photo.picture.label_samples, names).any(axis=0), 1)
-    return np.lib.stride_tricks.sliding_window_view(touched, (3, 3)).any(axis=(2, 3))
+    return within(label_mask(photo.picture.label_samples, names).any(axis=0), 1)
 
 
 @pytest.mark.parametrize("category", CATEGORIES)
