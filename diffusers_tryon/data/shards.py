@@ -9,15 +9,11 @@ be made.
 
 import hashlib
 import json
-import multiprocessing
 import os
-import threading
 import time
 import uuid
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -30,6 +26,7 @@ from datasets import Dataset, Features
 from pyarrow import ArrowException
 from tqdm.auto import tqdm
 
+from .processes import worker_processes
 from .rows import encode_row
 from .schema import SCHEMA_VERSION, dataset_features
 
@@ -351,10 +348,9 @@ def _results(
     if workers == 1:
         yield (result for chunk in chunks for result in build(chunk))
         return
-    with _single_thread_for_children():
-        executor = ProcessPoolExecutor(
-            workers, mp_context=multiprocessing.get_context("spawn"), initializer=_end_with_parent
-        )
+    with worker_processes(
+        workers, "Finished shards are kept: the same call goes on where this one stopped"
+    ) as executor:
 
         def in_order() -> Iterator[tuple[dict | None, str | None]]:
             pending = deque()
@@ -365,36 +361,4 @@ def _results(
             while pending:
                 yield from pending.popleft().result()
 
-        try:
-            yield in_order()
-        except BrokenProcessPool as error:
-            raise ChildProcessError(
-                "A worker process was killed or crashed, perhaps because memory ran out. Finished shards are kept: "
-                "the same call goes on where this one stopped, with fewer workers if memory is short."
-            ) from error
-        finally:
-            executor.shutdown(cancel_futures=True)
-
-
-@contextmanager
-def _single_thread_for_children() -> Iterator[None]:
-    """Workers share the cores already; libraries read the variable when a worker starts."""
-    before = os.environ.get("OMP_NUM_THREADS")
-    os.environ["OMP_NUM_THREADS"] = "1"
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ["OMP_NUM_THREADS"]
-        else:
-            os.environ["OMP_NUM_THREADS"] = before
-
-
-def _end_with_parent() -> None:
-    """Keep no worker behind when the process that started it is killed."""
-
-    def wait() -> None:
-        multiprocessing.parent_process().join()
-        os._exit(1)
-
-    threading.Thread(target=wait, daemon=True).start()
+        yield in_order()

@@ -3,7 +3,6 @@
 """Whole data sets checked: every problem with its row, duplicated ids, test rows that leaked into training."""
 
 import hashlib
-import multiprocessing
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -13,6 +12,7 @@ import numpy as np
 from tqdm.auto import tqdm
 
 from .parts import Part, StoredRow
+from .processes import worker_processes
 from .row_checks import check_row
 
 
@@ -140,8 +140,8 @@ def _mapping(workers: int) -> Iterator[Callable[..., Iterable[_PartResult]]]:
     if workers == 1:
         yield map
         return
-    with multiprocessing.get_context("spawn").Pool(workers) as pool:
-        yield pool.imap
+    with worker_processes(workers, "Call again") as executor:
+        yield executor.map
 
 
 def _repeated(results: list[_PartResult], split: str) -> list[Finding]:
@@ -188,6 +188,9 @@ def validate_parts(parts: list[Part], workers: int = 1) -> ValidationReport:
     Returns:
         `ValidationReport`: problems of single rows (`row_checks`), ids that occur twice in a split, and training rows
         that share an id, a person, a garment or the person's very picture with another split.
+
+    Raises:
+        ChildProcessError: a worker was killed, for instance because memory ran out.
     """
     results = []
     with _mapping(workers) as map_parts, tqdm(total=len(parts), unit="file", desc="Validating") as bar:

@@ -4,8 +4,12 @@
 
 import io
 import json
+import os
 import shutil
+import signal
 import tarfile
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -79,6 +83,23 @@ def test_a_rendered_pool_is_good_whatever_the_number_of_workers(pool):
         report = validate(pool, workers=workers)
         assert report.findings == []
         assert (report.rows_of("train"), report.rows_of("test")) == (6, 2)
+
+
+@dataclass(frozen=True)
+class DeadlyPart:
+    """Reading it kills the process, as a system short of memory does."""
+
+    split: str = "train"
+    name: str = "deadly"
+
+    def rows(self) -> Iterator[StoredRow]:
+        os.kill(os.getpid(), signal.SIGKILL)
+        return iter(())
+
+
+def test_a_killed_worker_is_an_error_and_not_waited_for():
+    with pytest.raises(ChildProcessError, match="A worker process was killed.*Call again, with fewer workers"):
+        validate_parts([DeadlyPart()], workers=2)
 
 
 def test_problems_come_with_file_row_and_id_in_order(pool):
