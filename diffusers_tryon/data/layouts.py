@@ -15,6 +15,7 @@ import re
 import tarfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import fsspec
@@ -84,6 +85,13 @@ def find_splits(names: Iterable[str]) -> dict[str, SplitFiles]:
         for split, layouts in sorted(found.items())
         for layout, files in layouts.items()
     }
+
+
+def find_splits_on_disk(folder: Path) -> dict[str, SplitFiles]:
+    """`find_splits` of a folder on disk, with names relative to it."""
+    # Not every file: an imagefolder has millions.
+    found = [*folder.glob("*"), *folder.glob("data/*"), *folder.glob(f"*/{METADATA_FILE}")]
+    return find_splits({file.relative_to(folder).as_posix() for file in found if file.is_file()})
 
 
 def _in_counting_order(name: str) -> list[str | int]:

@@ -19,6 +19,7 @@ from .layouts import (
     WEBDATASET,
     SplitFiles,
     find_splits,
+    find_splits_on_disk,
     iterate_webdataset,
     stored_features,
 )
@@ -104,15 +105,12 @@ def _find_splits(
     """The splits with names of files in the dataset, and the commit if it is on the Hub."""
     folder = Path(path)
     if folder.is_dir():
-        # Not every file: an imagefolder has millions.
-        found = [*folder.glob("*"), *folder.glob("data/*"), *folder.glob(f"*/{METADATA_FILE}")]
-        names = {file.relative_to(folder).as_posix() for file in found if file.is_file()}
-        commit = None
+        splits, commit = find_splits_on_disk(folder), None
     elif folder.exists() or not _HUB_ID.fullmatch(path):
         raise ValueError(f'`path` must be a folder or the id of a dataset on the Hub, "user/name", got {path!r}.')
     else:
         names, commit = _hub_listing(path, revision, token)
-    splits = find_splits(names)
+        splits = find_splits(names)
     if not splits:
         raise ValueError(
             f"`path` must hold Parquet shards (SPLIT-*.parquet), SPLIT/{METADATA_FILE} or tar files (SPLIT-*.tar), "

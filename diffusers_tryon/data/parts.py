@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as parquet
 from datasets import ClassLabel, Features
 
-from .layouts import FILE_NAME_SUFFIX, IMAGEFOLDER, PARQUET, WEBDATASET, find_splits, split_member_name
+from .layouts import FILE_NAME_SUFFIX, IMAGEFOLDER, PARQUET, WEBDATASET, find_splits_on_disk, split_member_name
 from .row_checks import Problem
 from .schema import dataset_features
 
@@ -190,10 +190,9 @@ def list_parts(folder: str | Path) -> list[Part]:
     folder = Path(folder)
     if not folder.is_dir():
         raise ValueError(f"`folder` must be a data set's folder, there is none at {folder}.")
-    names = [path.relative_to(folder).as_posix() for path in folder.rglob("*")]
     parts = [
         _PARTS[files.layout](split, name, folder / name)
-        for split, files in find_splits(names).items()
+        for split, files in find_splits_on_disk(folder).items()
         for name in files.files
     ]
     if not parts:
