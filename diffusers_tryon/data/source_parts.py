@@ -50,17 +50,14 @@ def source_parts(
     Raises:
         ValueError: unknown source or option, or neither training nor test rows are listed.
     """
-    parts, errors, listed = [], {}, []
-    for split in _SPLITS:
+    parts, errors = [], {}
+    # A manifest that is named is one list, whatever the split.
+    for split in _SPLITS[:1] if "manifest" in (options or {}) else _SPLITS:
         try:
             entries = list_entries(source, root, split, options)
         except ValueError as error:
             errors[split] = error
             continue
-        ids = [entry.id for entry in entries]
-        if ids in listed:  # one manifest, which knows no splits
-            continue
-        listed.append(ids)
         for first in range(0, len(entries), _ENTRIES_PER_PART):
             of_part = tuple(entries[first : first + _ENTRIES_PER_PART])
             parts.append(SourcePart(split, f"{source} {split} {first // _ENTRIES_PER_PART:05d}", of_part, first))

@@ -119,6 +119,12 @@ def test_a_split_that_cannot_be_listed_is_named(own_tree):
     assert "not checked: the split train" in result.output
 
 
+def test_a_test_that_is_the_training(own_tree):
+    shutil.copytree(own_tree / "train", own_tree / "test", dirs_exist_ok=True)
+    shutil.copy(own_tree / "train_pairs.txt", own_tree / "test_pairs.txt")
+    assert findings(own_tree) == [("train", row, LEAKED_TEST_ROW) for row in range(len(VITON_HD_TRAIN))]
+
+
 def test_what_a_source_does_not_have_is_named(tree, tmp_path):
     with pytest.raises(ValueError, match="`source` must be one of"):
         source_parts("vitonhd", tree)
