@@ -257,6 +257,50 @@ def test_an_image_folder(pool, tmp_path):
     assert loaded["id"] == [ids[0], ids[2], ids[4], ids[5]]
 
 
+@pytest.mark.parametrize("replaced", [0, 1])
+@pytest.mark.parametrize("layout", ["parquet", "imagefolder", "webdataset"])
+def test_fix_interrupted_at_any_place_loses_no_row(pool, tmp_path, monkeypatch, layout, replaced):
+    change(pool / "train-00000.parquet", "garment_image", 1, {"bytes": b"no picture", "path": None})
+    convert = {"imagefolder": as_image_folder, "webdataset": as_web_dataset}.get(layout, lambda pool, folder: pool)
+    folder = convert(pool, tmp_path / "rows")
+
+    def ids(parts) -> list[str]:
+        return [row.columns["id"] for part in parts for row in part.rows()]
+
+    parts = list_parts(folder)
+    before, report = ids(parts), validate(folder)
+    calls = []
+
+    def replace(source, target):
+        if len(calls) == replaced:
+            raise KeyboardInterrupt
+        calls.append(shutil.move(source, target))
+
+    with monkeypatch.context() as context:
+        context.setattr(os, "replace", replace)
+        with pytest.raises(KeyboardInterrupt):
+            quarantine(folder, parts, report)
+    assert ids(parts) == before  # the last step is that the file gets its place
+    assert quarantine(folder, list_parts(folder), validate(folder)) == 1
+    bad = report.findings[0].id
+    assert ids(list_parts(folder)) == [name for name in before if name != bad]
+
+
+def test_rows_for_the_sheet_are_good_and_drawn_by_the_seed(pool):
+    change(pool / "train-00000.parquet", "person_image", 1, {"bytes": b"no picture", "path": None})
+    report = validate(pool)
+    assert report.draw_good_rows(100, seed=0) == {
+        "test-00000.parquet": [0, 1],
+        "train-00000.parquet": [0, 2],
+        "train-00001.parquet": [0, 1, 2],
+    }
+    draws = [report.draw_good_rows(3, seed) for seed in range(20)]
+    assert all(sum(map(len, draw.values())) == 3 for draw in draws)
+    drawn = {(part, row) for draw in draws for part, rows in draw.items() for row in rows}
+    assert len(drawn) == 7 and ("train-00000.parquet", 1) not in drawn
+    assert draws[0] == report.draw_good_rows(3, 0) and any(draw != draws[0] for draw in draws)
+
+
 def test_lines_of_an_image_folder_that_are_no_rows(pool, tmp_path):
     folder = as_image_folder(pool, tmp_path / "images")
     metadata = folder / "train" / "metadata.jsonl"
