@@ -30,6 +30,9 @@ def test_projection():
     projected = camera.project(points)
     # The person's left (+x) is on the right of the picture, up is at smaller y, twice as far is half as large.
     assert np.allclose(projected, [(0.5, 0.5, 4), (0.75, 0.5, 4), (0.5, 0.0, 4), (0.625, 0.5, 8)])
+    # A shift moves the whole picture to the right and down.
+    shifted = replace(camera, shift=(0.05, 0.2)).project(points)
+    assert np.allclose(shifted - projected, np.tile((0.05, 0.2, 0), (4, 1)))
 
 
 @pytest.mark.parametrize("view", VIEWS)
@@ -111,6 +114,10 @@ def test_framings_show_their_part_of_the_person(framing, inside, outside):
         on_screen = camera.project(keypoints)[:, :2]
         seen = ((on_screen > 0) & (on_screen < 1)).all(axis=1)
         assert seen[list(inside)].all() and not seen[list(outside)].any()
+        # There is room for hair and a hat.
+        if 0 in inside:
+            above_head = posed[posed[:, 2].argmax()] + (0, 0, 0.05)
+            assert camera.project(above_head[None])[0, 1] > 0
 
 
 def test_drawn_views_are_plausible_and_follow_from_the_seed():

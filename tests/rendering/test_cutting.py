@@ -66,3 +66,12 @@ def test_new_vertices_lie_on_a_curved_line_when_the_level_is_known():
     new = [points[np.abs(points * 3 - np.round(points * 3)).max(axis=1) > 1e-6] for points in (exact, chords)]
     assert len(new[0]) == len(new[1]) > 8
     assert np.abs(circle(new[0])).max() < 1e-3 < 0.01 < np.abs(circle(new[1])).max()
+
+
+def test_a_line_through_vertices_is_found():
+    """Where the level of a vertex is exactly 0 the search begins at its end, from either side."""
+    vertices, faces = grid(5, 5)
+    for sign in (-1, 1):
+        level = sign * (vertices[:, 0] - 0.5)
+        cut_faces, (points,) = cut_mesh(faces, level, [vertices], lambda between: between(level) ** 3)
+        assert np.isfinite(points).all() and np.isclose(area(points, cut_faces), 0.5)

@@ -32,6 +32,7 @@ from diffusers_tryon.rendering.samples import (
     render_unpaired,
     row_id,
 )
+from diffusers_tryon.rendering.scene import run_steps
 from diffusers_tryon.rendering.seats import sits
 
 
@@ -160,9 +161,15 @@ def test_nobody_is_seen_from_the_front_in_one_picture_and_from_behind_in_the_oth
             right, left = row[name][2], row[name][5]
             if right[2] and left[2]:
                 assert (right[0] > left[0]) == plan.from_behind
-        if plan.from_behind:
-            assert row["garment_type"] == "worn"
     assert 0 < sum(from_behind) < 10
+
+
+def test_no_product_view_shows_the_front_to_a_person_seen_from_behind():
+    """Seed 251 is seen from behind, and draws a product view."""
+    assert samples._draw_plan("train", 251, "upper").from_behind
+    stream = samples._stream("train", 251, samples._GARMENT_SHOT, samples._MAX_ATTEMPTS)
+    assert stream.random() < samples._FLAT_SHARE
+    assert render_pair(251, 16, category="upper")["garment_type"] == "worn"
 
 
 def test_nobody_sits_who_may_not():
@@ -178,6 +185,63 @@ def test_nobody_sits_who_may_not():
         return count
 
     assert sitting(True) > 0 == sitting(False)
+
+
+def test_nobody_sits_if_the_exchanged_clothes_do_not_allow_it():
+    """In the row of this seed the person would sit, and gets a skirt or shorts for trousers."""
+    seed, category, asset = 150, "lower", load_body_asset()
+    plan = samples._draw_plan("test", seed, category)
+    person = samples._draw_person("test", seed, samples._IDENTITY, samples._OUTFIT, plan)
+    other = samples._draw_person("test", seed, samples._OTHER_IDENTITY, samples._OTHER_OUTFIT, plan)
+    assert person.outfit.can_sit and not exchange_garment(person.outfit, other.outfit, category).can_sit
+    shape, poses = person.identity.shape, {}
+    for may_sit in (True, False):
+        rng = samples._stream("test", seed, samples._PERSON_SHOT)
+        shot = draw_shot(rng, person.identity, category, plan.from_behind, False, may_sit)
+        transforms = forward_kinematics(shape.joints, asset.parents, asset.joint_names, shot.rotations)
+        posed = skin(shape.vertices, asset.skin_weights, transforms)
+        assert sits(asset.keypoint_regressor @ posed) == may_sit
+        poses[may_sit] = photograph(person, shot, category, SIZE).pose
+    pose = render_unpaired(seed, SIZE, category=category)["person_pose"]
+    assert np.array_equal(pose, poses[False]) and not np.array_equal(pose, poses[True])
+
+
+def test_a_garment_that_is_hidden_is_photographed_again():
+    hidden = 0
+    for seed in range(30):
+        plan = samples._draw_plan("train", seed, "upper")
+        person = samples._draw_person("train", seed, samples._IDENTITY, samples._OUTFIT, plan)
+        rng = samples._stream("train", seed, samples._GARMENT_SHOT)
+        shot = draw_shot(rng, person.identity, "upper", plan.from_behind, True, person.outfit.can_sit)
+        first = photograph(person, shot, "upper", 24)
+        steps = samples._photograph_well(
+            "train", seed, samples._GARMENT_SHOT, plan, person, 24, may_sit=person.outfit.can_sit
+        )
+        chosen = run_steps([steps])[0]
+        if first.seen < 0.65:
+            hidden += 1
+            assert chosen.seen > first.seen
+        elif first.area("upper") > 0.1:
+            assert np.array_equal(chosen.image, first.image)
+    assert hidden > 1
+
+
+@pytest.mark.parametrize("facing", [0.0, 180.0])
+def test_light_comes_from_where_it_stands_beside_the_camera(facing):
+    """The right of the picture gains when the key light moves from the left to the right, from wherever one looks."""
+    identity = draw_identity(np.random.default_rng(1), "train")
+    person = dress(identity, draw_outfit(np.random.default_rng(1), "upper"))
+    shot = draw_shot(np.random.default_rng(1), identity, "upper", False, False, may_sit=False)
+    shot = replace(shot, view=replace(shot.view, facing=facing), finish=replace(SOFT_AND_NOISY, noise=0.0))
+    photos = []
+    for side in (-1, 1):
+        light = replace(shot.light, key_direction=np.array([0.8 * side, -0.6, 0.0]), key_colour=np.ones(3))
+        photos.append(photograph(person, replace(shot, light=light), "upper", SIZE))
+    gain = (photos[1].image.astype(int) - photos[0].image).mean(axis=2)
+    body = photos[0].picture.parse > 0
+    columns = np.where(body, np.arange(SIZE), np.nan)
+    middle = np.nanmedian(columns)
+    assert gain[columns > middle].mean() > 5 > -5 > gain[columns < middle].mean()
 
 
 def test_keypoints_lie_on_the_person_and_the_nose_on_the_face(pairs):

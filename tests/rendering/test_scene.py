@@ -66,6 +66,14 @@ def test_glossy_surfaces_are_brighter_where_they_mirror_the_key_light_into_the_c
         assert ((glossy.astype(int) - matt > 30) == brighter).all()
 
 
+def test_the_background_is_seen_where_nothing_covers_it_alone():
+    background = np.full((16, 16, 3), (1.0, 0.4, 0.0))
+    on_black, picture = (render([square(0.25, 0.0, 3)], CAMERA, replace(SETTING, background=colours), 16).image
+                         for colours in (np.zeros(3), background))  # fmt: skip
+    assert np.array_equal(picture[4:12, 4:12], on_black[4:12, 4:12]) and on_black[4:12, 4:12].max() < 255
+    assert (picture[:4] == (255, 102, 0)).all()
+
+
 def test_a_pixel_half_covered_is_half_as_bright():
     full = render([square(0.25, 0.0, label=3)], CAMERA, SETTING, 16)
     # 17 / 64 of the extent: half a pixel more on every side.

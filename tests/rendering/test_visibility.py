@@ -9,7 +9,14 @@ import pytest
 
 from diffusers_tryon.composition import PARSE_IDS
 from diffusers_tryon.poses import KEYPOINT_NAMES, OCCLUDED_VISIBILITY
-from diffusers_tryon.rendering.body import blend_shapes, forward_kinematics, load_body_asset, rotation, skin
+from diffusers_tryon.rendering.body import (
+    blend_shapes,
+    forward_kinematics,
+    limb_weight,
+    load_body_asset,
+    rotation,
+    skin,
+)
 from diffusers_tryon.rendering.cameras import Camera
 from diffusers_tryon.rendering.identity import draw_identity
 from diffusers_tryon.rendering.lighting import draw_light
@@ -129,25 +136,43 @@ def test_points_outside_the_picture_are_missing_even_if_something_is_nearer():
 
 
 @pytest.mark.parametrize(
-    ("label", "nearer", "seen"),
+    ("joint", "label", "nearer", "size", "seen"),
     [
-        ("top", 0.04, True),
-        ("top", 0.15, False),
-        ("hands", 0.06, False),
-        ("skirt", 0.15, True),
-        ("bag", 0.06, False),
+        ("knee", "top", 0.04, SIZE, True),
+        ("knee", "top", 0.15, SIZE, False),
+        ("knee", "hands", 0.06, SIZE, False),
+        ("knee", "skirt", 0.15, SIZE, True),
+        ("knee", "bag", 0.06, SIZE, False),
+        # A top hangs from the chest before the hips.
+        ("hip", "top", 0.12, SIZE, True),
+        ("hip", "top", 0.2, SIZE, False),
+        ("hip", "hands", 0.06, SIZE, False),
+        # A pixel of 14 cm: its nearest sample may lie on the same limb.
+        ("knee", "hands", 0.12, 16, True),
     ],
 )
-def test_clothes_over_a_joint_do_not_hide_it_but_things_before_it_do(label, nearer, seen):
-    """The whole picture shows one thing, some metres in front of the skin over the left knee."""
+def test_clothes_over_a_joint_do_not_hide_it_but_things_before_it_do(joint, label, nearer, size, seen):
+    """The whole picture shows one thing, some metres in front of the skin over a left joint."""
     posed, _ = posed_body(ARMS_DOWN)
-    camera = camera_at(0)
-    knee = camera.project(openpose_regressor() @ posed)[12]
-    skin_over_knee = camera.project(posed)[:, 2][np.hypot(*(camera.project(posed)[:, :2] - knee[:2]).T) < 0.01].min()
-    depth = np.full((SIZE, SIZE), skin_over_knee - nearer, np.float32)
-    parse = np.full((SIZE, SIZE), PARSE_IDS[label], np.uint8)
-    visibility = seen_keypoints(posed, camera, depth, parse)[12, 2]
+    camera, number = camera_at(0), KEYPOINT_NAMES.index(f"left_{joint}")
+    point = camera.project(openpose_regressor() @ posed)[number]
+    skin_over_it = camera.project(posed)[:, 2][np.hypot(*(camera.project(posed)[:, :2] - point[:2]).T) < 0.01].min()
+    depth = np.full((size, size), skin_over_it - nearer, np.float32)
+    parse = np.full((size, size), PARSE_IDS[label], np.uint8)
+    visibility = seen_keypoints(posed, camera, depth, parse)[number, 2]
     assert visibility == (1 if seen else OCCLUDED_VISIBILITY)
+
+
+def test_the_other_hand_hides_a_wrist():
+    posed, _ = posed_body(ARMS_DOWN)
+    number, camera = KEYPOINT_NAMES.index("left_wrist"), camera_at(0)
+    wrist = openpose_regressor()[number] @ posed
+    # The middle of the right hand comes before the left wrist; the whole picture is as near as the back of the hand.
+    right_hand = (limb_weight("metacarpal") > 0.4) & (posed[:, 0] < 0)
+    posed[right_hand] += wrist - posed[right_hand].mean(axis=0) + (0, -0.15, 0)
+    depth = np.full((SIZE, SIZE), camera.project(wrist[None])[0, 2] - 0.15, np.float32)
+    hands = np.full((SIZE, SIZE), PARSE_IDS["hands"], np.uint8)
+    assert seen_keypoints(posed, camera, depth, hands)[number, 2] == OCCLUDED_VISIBILITY
 
 
 def test_the_regressor_gives_the_keypoints_of_openpose():
