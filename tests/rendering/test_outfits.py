@@ -53,12 +53,27 @@ def test_a_product_view_shows_the_category_alone(category, style):
     assert depth < 0.15 if style == "flat" else depth > 0.15
 
 
+def test_a_product_view_shows_all_of_a_lower_garment_whatever_is_worn_over_it():
+    outfit = outfit_of(5, "lower")
+    over = Piece(replace(outfit.top.design, hem=0.0, tucked=None), outfit.top.cloth)
+    tucked = Piece(replace(outfit.top.design, hem=0.0, tucked=0.3), outfit.top.cloth)
+    shown = [
+        product_surfaces(replace(outfit, top=top), "lower", blend_shapes(0, 1, 0.5), "mannequin")
+        for top in (over, tucked)
+    ]
+    assert len(shown[0]) == len(shown[1])
+    assert all(np.array_equal(first.vertices, second.vertices) for first, second in zip(*shown))
+
+
 def test_no_top_hides_a_lower_garment_that_is_tried_on_and_hidden_garments_are_left_out():
     short = PantsDesign(waist=0.28, length=0.3, ease=0.01, flare=0.0)
     for seed in range(8):
         outfit = outfit_of(seed, "lower")
         outfit = replace(outfit, bottom=Piece(short, outfit.bottom.cloth))
         assert "pants" in worn_labels(outfit)
+    # Torso coordinate 0 are the hip joints; other outfits have longer tops.
+    hems = {name: [outfit_of(seed, name).top.design.hem for seed in range(12)] for name in ("lower", "upper")}
+    assert min(hems["lower"]) >= 0 > min(hems["upper"])
     long_top = replace(outfit.top.design, hem=-0.4, tucked=None)
     garments = fit_outfit(replace(outfit, top=Piece(long_top, outfit.top.cloth)), blend_shapes(0, 1, 0.5))
     assert all(len(garment.faces) for garment in garments)
