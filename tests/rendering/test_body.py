@@ -4,11 +4,10 @@
 
 import numpy as np
 import pytest
+from bodies import blend_shapes, body_coordinates
 
 from diffusers_tryon.rendering.body import (
     TEST_SHAPES,
-    blend_shapes,
-    body_coordinates,
     forward_kinematics,
     load_body_asset,
     pose_body,

@@ -7,8 +7,9 @@ from itertools import product
 
 import numpy as np
 import pytest
+from bodies import blend_shapes
 
-from diffusers_tryon.rendering.body import blend_shapes, forward_kinematics, load_body_asset, rotation, skin
+from diffusers_tryon.rendering.body import forward_kinematics, load_body_asset, rotation, skin
 from diffusers_tryon.rendering.cameras import FRAMINGS, Camera, View, aim, body_heading, draw_view, framed_points
 from diffusers_tryon.rendering.lighting import draw_light
 from diffusers_tryon.rendering.scene import Setting, render

@@ -7,18 +7,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from bodies import blend_shapes, body_coordinates
 from PIL import Image, ImageDraw
 
 from diffusers_tryon.composition import PARSE_IDS
-from diffusers_tryon.rendering.body import (
-    BodyShape,
-    blend_shapes,
-    body_coordinates,
-    forward_kinematics,
-    limb_weight,
-    load_body_asset,
-    rotation,
-)
+from diffusers_tryon.rendering.body import BodyShape, forward_kinematics, limb_weight, load_body_asset, rotation
 from diffusers_tryon.rendering.cameras import Camera
 from diffusers_tryon.rendering.designs import (
     Neckline,

@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from bodies import blend_shapes
 
 from diffusers_tryon.composition import CATEGORIES, GARMENT_LABELS, PARSE_LABELS
-from diffusers_tryon.rendering.body import blend_shapes
 from diffusers_tryon.rendering.designs import PantsDesign, SkirtDesign
 from diffusers_tryon.rendering.outfits import (
     PRODUCT_STYLES,

@@ -4,17 +4,10 @@
 
 import numpy as np
 import pytest
+from bodies import blend_shapes
 
 from diffusers_tryon.rendering.arms import Reach, arm_at, arm_rotations, keep_outside
-from diffusers_tryon.rendering.body import (
-    BodyShape,
-    blend_shapes,
-    forward_kinematics,
-    limb_weight,
-    load_body_asset,
-    rotation,
-    skin,
-)
+from diffusers_tryon.rendering.body import BodyShape, forward_kinematics, limb_weight, load_body_asset, rotation, skin
 from diffusers_tryon.rendering.contact import measure_trunk, pose_trunk
 from diffusers_tryon.rendering.hands import HAND_STYLES, palm_normal, pose_hand
 from diffusers_tryon.rendering.pose_sampling import sample_pose

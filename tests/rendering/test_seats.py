@@ -4,9 +4,10 @@
 
 import numpy as np
 import pytest
+from bodies import blend_shapes
 
 from diffusers_tryon.composition import PARSE_IDS
-from diffusers_tryon.rendering.body import blend_shapes, forward_kinematics, load_body_asset, rotation, skin
+from diffusers_tryon.rendering.body import forward_kinematics, load_body_asset, rotation, skin
 from diffusers_tryon.rendering.seats import Seat, draw_seat, points_inside, seat_surface, sits
 
 

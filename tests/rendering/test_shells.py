@@ -3,8 +3,9 @@
 """The tailor's dummy: refinement without gaps, operators against plain loops, skin under it."""
 
 import numpy as np
+from bodies import blend_shapes
 
-from diffusers_tryon.rendering.body import blend_shapes, limb_weight, load_body_asset
+from diffusers_tryon.rendering.body import limb_weight, load_body_asset
 from diffusers_tryon.rendering.drape import measure
 from diffusers_tryon.rendering.mesh import vertex_normals
 from diffusers_tryon.rendering.shells import load_shell, split_faces

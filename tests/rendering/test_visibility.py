@@ -6,17 +6,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from bodies import blend_shapes
 
 from diffusers_tryon.composition import PARSE_IDS
 from diffusers_tryon.poses import KEYPOINT_NAMES, OCCLUDED_VISIBILITY
-from diffusers_tryon.rendering.body import (
-    blend_shapes,
-    forward_kinematics,
-    limb_weight,
-    load_body_asset,
-    rotation,
-    skin,
-)
+from diffusers_tryon.rendering.body import forward_kinematics, limb_weight, load_body_asset, rotation, skin
 from diffusers_tryon.rendering.cameras import Camera
 from diffusers_tryon.rendering.identity import draw_identity
 from diffusers_tryon.rendering.lighting import draw_light
