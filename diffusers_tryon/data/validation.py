@@ -115,6 +115,8 @@ def _digest(value: bytes) -> bytes:
 
 def _keys_of(row: StoredRow) -> _RowKeys:
     columns = row.columns
+    if row.problem is not None:  # what is no row repeats and leaks nothing
+        return _RowKeys(row.number, columns.get("id"), {})
     digests = {name: _digest(str(columns[name]).encode()) for name in _LEAK_COLUMNS if columns.get(name)}
     person = columns.get("person_image")
     if isinstance(person, dict) and isinstance(person.get("bytes"), bytes):

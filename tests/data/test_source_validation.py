@@ -119,6 +119,20 @@ def test_a_split_that_cannot_be_listed_is_named(own_tree):
     assert "not checked: the split train" in result.output
 
 
+def test_an_entry_that_is_no_row_is_reported_once(own_tree):
+    name = VITON_HD_TRAIN[0]
+    for split in "train", "test":
+        with open(own_tree / f"{split}_pairs.txt", "a") as file:
+            file.write("\nnowhere.jpg nowhere.jpg\n")
+    with open(own_tree / "train_pairs.txt", "a") as file:
+        file.write(f"{name}.jpg {name}.jpg\n")
+    assert findings(own_tree) == [
+        ("train", len(VITON_HD_TRAIN), MISSING_FILE),
+        ("train", len(VITON_HD_TRAIN) + 1, "unusable entry"),
+        ("test", len(VITON_HD_TEST), MISSING_FILE),
+    ]
+
+
 def test_a_test_that_is_the_training(own_tree):
     shutil.copytree(own_tree / "train", own_tree / "test", dirs_exist_ok=True)
     shutil.copy(own_tree / "train_pairs.txt", own_tree / "test_pairs.txt")
