@@ -241,9 +241,16 @@ def load_pose(path: str | Path) -> np.ndarray:
         raise ValueError(
             f"The pose file {path} must hold {NUM_KEYPOINTS} keypoints of (x, y, visibility), got shape {keypoints.shape}."
         )
-    keypoints = hide_points_outside_image(keypoints)
-    check_pose(keypoints, str(path))
-    return keypoints
+    if not np.isfinite(keypoints).all():
+        raise ValueError(f"The pose file {path} holds NaN or infinite values; missing points have visibility 0.")
+    in_image = hide_points_outside_image(keypoints)
+    if (keypoints[:, 2] > 0).any() and not in_image[:, 2].any():
+        raise ValueError(
+            f"The pose file {path} has visible points, none of them with x and y in [0, 1] of the image. Divide pixels "
+            "by the image's width and height."
+        )
+    check_pose(in_image, str(path))
+    return in_image
 
 
 def save_pose(keypoints: np.ndarray, path: str | Path) -> None:

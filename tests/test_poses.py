@@ -167,3 +167,13 @@ def test_values_outside_the_format_are_refused(place, value, message):
     pose[place] = value
     with pytest.raises(ValueError, match=f"`person_pose` .*{message}"):
         check_pose(pose, "person_pose")
+
+
+@pytest.mark.parametrize(
+    "point, message", [((120.0, 300.0, 1.0), "Divide pixels"), ((float("nan"), 0.5, 1.0), "NaN or infinite")]
+)
+def test_pose_files_whose_points_lie_nowhere_in_the_image_are_refused(tmp_path, point, message):
+    content = {"format": "openpose_18", "normalized": True, "keypoints": [point] * 18}
+    (tmp_path / "pose.json").write_text(json.dumps(content))
+    with pytest.raises(ValueError, match=message):
+        load_pose(tmp_path / "pose.json")
