@@ -13,9 +13,7 @@ one process, the baseline, with rows rendered side by side on each device there 
 workers need two idle cores.
 """
 
-import multiprocessing
 import time
-from contextlib import closing
 from functools import partial
 from statistics import median
 from typing import Annotated
@@ -23,6 +21,7 @@ from typing import Annotated
 import torch
 import typer
 
+from diffusers_tryon.data.processes import worker_processes
 from diffusers_tryon.rendering.samples import render_pair, render_rows
 
 
@@ -36,24 +35,18 @@ def render_row(seed: int, size: int) -> float:
     return time.process_time() - began
 
 
-def start_worker() -> None:
-    """Use one thread, and read all assets before the clock runs."""
-    torch.set_num_threads(1)
-    render_pair(0, 32)
-
-
 def time_rows(workers: int, sizes: list[int], rows: int, repeats: int) -> dict[int, tuple[list[float], float]]:
     """For each size the pictures per second of each repeat, and the processor time of a picture in milliseconds."""
     figures = {}
-    with closing(multiprocessing.get_context("spawn").Pool(workers, initializer=start_worker)) as pool:
-        # The workers take turns, so that each has started when all have answered.
-        pool.map(partial(render_row, size=32), range(8 * workers), chunksize=1)
+    with worker_processes(workers, "Start the benchmark again") as pool:
+        # The workers take turns, so that each has started and read all assets when all have answered.
+        list(pool.map(partial(render_row, size=32), range(8 * workers)))
         for size in sizes:
             rates, seconds = [], []
             for repeat in range(repeats):
                 seeds = range(1 + repeat * rows, 1 + (repeat + 1) * rows)
                 began = time.perf_counter()
-                seconds += list(pool.imap_unordered(partial(render_row, size=size), seeds))
+                seconds += pool.map(partial(render_row, size=size), seeds)
                 rates.append(_PICTURES_PER_ROW * rows / (time.perf_counter() - began))
             figures[size] = rates, 1000 * sum(seconds) / len(seconds) / _PICTURES_PER_ROW
     return figures

@@ -1,6 +1,7 @@
 # Copyright 2026 The diffusers-tryon authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Checkpoints of the reference TryOnDiffusion code: their options, weights and files become ours, exactly or not at all.
+"""Checkpoints of the reference TryOnDiffusion code: their options, weights and files become ours, exactly or not at
+all.
 
 The reference writes two kinds of files. A trainer's file holds every UNet of a cascade, usually with EMA weights, and
 no configuration; a persisted file holds one UNet and the arguments that built it.
@@ -177,8 +178,8 @@ class _Source(NamedTuple):
         return piece.to(torch.float32, copy=True)
 
 
-# Pieces of our parameter names -> those of the reference's tensors that hold several of ours, with the part, the number
-# of parts and whether they are stacked. The first that matches is applied, before the renames.
+# Pieces of our parameter names -> those of the reference's tensors that hold several of ours, with the part, the
+# number of parts and whether they are stacked. The first that matches is applied, before the renames.
 _FUSED = (
     (r"self_attention\.to_q\.", "self_attention.to_qkv.", 0, 3, False),
     (r"self_attention\.to_k\.", "self_attention.to_qkv.", 1, 3, False),

@@ -63,8 +63,8 @@ class TryOnImageProcessor:
                 these. From one half on a value counts as masked.
 
         Raises:
-            ValueError: on another type, shape, value range, NaN, an aspect ratio that resizing would distort, or a mask
-                that marks nothing.
+            ValueError: on another type, shape, value range, NaN, an aspect ratio that resizing would distort, or a
+                mask that marks nothing.
         """
         masks = [
             self._resize_unit((_unit_mask(item, name) >= 0.5).float(), height, width, name)

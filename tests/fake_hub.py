@@ -23,7 +23,8 @@ TOKEN = "hf_fake"
 
 
 class FakeHub:
-    """The server, a context manager. Repositories are keyed by their path on the Hub: "me/model", "datasets/me/data"."""
+    """The server, a context manager. Repositories are keyed by their path on the Hub: "me/model",
+    "datasets/me/data"."""
 
     def __init__(self):
         # repository -> revision -> files, where "main" and every commit hash are revisions

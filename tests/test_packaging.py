@@ -48,7 +48,8 @@ def wheel(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def installed(wheel, tmp_path_factory) -> Path:
-    """An environment's folder with the wheel installed, which finds the dependencies of this one but not the checkout."""
+    """An environment's folder with the wheel installed, which finds the dependencies of this one but not the
+    checkout."""
     folder = tmp_path_factory.mktemp("environment")
     venv.create(folder, with_pip=False, symlinks=True)
     python = folder / "bin" / "python"

@@ -63,7 +63,8 @@ def find_splits(names: Iterable[str]) -> dict[str, SplitFiles]:
     """Sort the files of a dataset into its splits.
 
     Args:
-        names (`Iterable[str]`): paths relative to the dataset's folder, with forward slashes; others may be among them.
+        names (`Iterable[str]`): paths relative to the dataset's folder, with forward slashes; others may be among
+        them.
 
     Raises:
         ValueError: a split has files of two layouts.

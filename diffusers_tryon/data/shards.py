@@ -1,6 +1,7 @@
 # Copyright 2026 The diffusers-tryon authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Writes rows as Parquet shards with the images inside: on several processes, resumable, each shard whole or not at all.
+"""Writes rows as Parquet shards with the images inside: on several processes, resumable, each shard whole or not at
+all.
 
 A folder holds `<split>-00000.parquet` and so on; `__source__/<split>.json`, which says what the rows are made of, so
 that rows of another source are never mixed in; and `__rejected__/<split>-00000.jsonl` where rows of a shard could not

@@ -189,7 +189,8 @@ def keep_outside(
 
 
 def arm_rotations(arm: Arm, reach: Reach) -> dict[str, np.ndarray]:
-    """Rotations of upper arm, forearm and wrist that carry out `reach`; twists are spread over both halves of a bone."""
+    """Rotations of upper arm, forearm and wrist that carry out `reach`; twists are spread over both halves of a
+    bone."""
     bones = _solve(arm, reach)
     upper, lower = unit(bones.elbow - arm.shoulder), unit(bones.wrist - bones.elbow)
     rest_upper, rest_lower = unit(arm.upper), unit(arm.lower)

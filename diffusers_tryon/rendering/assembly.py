@@ -1,6 +1,7 @@
 # Copyright 2026 The diffusers-tryon authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Surfaces before a camera and a light: which of them is seen in which sample of a picture, and what the light sees."""
+"""Surfaces before a camera and a light: which of them is seen in which sample of a picture, and what the light
+sees."""
 
 from dataclasses import dataclass
 

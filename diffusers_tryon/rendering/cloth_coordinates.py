@@ -33,7 +33,8 @@ def torso_v(height: np.ndarray, marks: Landmarks) -> np.ndarray:
 
 
 def _on_one_side(angles: np.ndarray) -> np.ndarray:
-    """Angles (F, 3) of the corners of faces; where a face straddles the half turn, the negative ones go one turn on."""
+    """Angles (F, 3) of the corners of faces; where a face straddles the half turn, the negative ones go one turn
+    on."""
     first, second, third = angles.T
     widest = np.maximum(np.maximum(first, second), third) - np.minimum(np.minimum(first, second), third)
     return np.where((widest > np.pi)[:, None] & (angles < 0), angles + 2 * np.pi, angles)

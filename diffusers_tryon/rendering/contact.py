@@ -65,8 +65,8 @@ class Trunk:
         return lower * (1 - row_part) + upper * row_part
 
     def surface(self, degrees: float, level: float) -> tuple[np.ndarray, np.ndarray]:
-        """The point (3,) of the skin in the rest pose at an angle (0 front, 90 left) and a level (0 hip joints, 1 neck),
-        and the direction (3,) outwards."""
+        """The point (3,) of the skin in the rest pose at an angle (0 front, 90 left) and a level (0 hip joints, 1
+        neck), and the direction (3,) outwards."""
         angle = np.radians(degrees)
         height = self.hip + level * (self.neck - self.hip)
         outwards = np.array([np.sin(angle), -np.cos(angle), 0.0])
@@ -139,7 +139,8 @@ class PosedTrunk:
         return thickness + radii - distance, normalize(offset)
 
     def depth(self, points: np.ndarray, radii: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """How deep (N,) balls at `points` (N, 3) with `radii` (N,) are inside, negative outside, and the way out (N, 3)."""
+        """How deep (N,) balls at `points` (N, 3) with `radii` (N,) are inside, negative outside, and the way out (N,
+        3)."""
         depth, outwards = self._depth_in_trunk(points, radii)
         for side in (0, 1):
             other_depth, other_outwards = self._depth_in_thigh(side, points, radii)

@@ -108,7 +108,8 @@ class SkirtDesign:
 
 @dataclass(frozen=True)
 class DressDesign:
-    """A dress: its upper part, and a skirt sewn to it at the skirt's waist; `waist_seam` says whether one sees that."""
+    """A dress: its upper part, and a skirt sewn to it at the skirt's waist; `waist_seam` says whether one sees
+    that."""
 
     upper: TopDesign
     skirt: SkirtDesign

@@ -25,8 +25,8 @@ _IRIS_COLOURS = np.array([(0.16, 0.09, 0.05), (0.24, 0.14, 0.07), (0.30, 0.22, 0
                           (0.22, 0.34, 0.44), (0.34, 0.40, 0.44)])  # fmt: skip
 _MAX_GAZE = 26.0
 
-# Features and expressions: centre (x, z), reach, and what the centre moves (x, y, z) at strength 1, in millimetres; the
-# other side of the face is mirrored. y is to the back.
+# Features and expressions: centre (x, z), reach, and what the centre moves (x, y, z) at strength 1, in millimetres;
+# the other side of the face is mirrored. y is to the back.
 _FEATURES = {
     "nose_width": ((16, -42), 11, (1.8, 0, 0)),
     "nose_length": ((0, -41), 14, (0, -2.8, -1.2)),
@@ -216,7 +216,8 @@ def beard_thickness(face: Face) -> np.ndarray:
 
 @lru_cache(maxsize=1)
 def _brow_places() -> tuple[np.ndarray, np.ndarray]:
-    """For places along the middle of both brows (2 * 12,): the face's three vertices around each, and their weights."""
+    """For places along the middle of both brows (2 * 12,): the face's three vertices around each, and their
+    weights."""
     members, points = _face_members()
     share = np.linspace(0, 1, _BROW_COLUMNS)
     height = 17.5 + 5.0 * np.sin(np.pi * 0.78 * share) - 4.0 * share**3

@@ -11,7 +11,8 @@ from .surfaces import Surface
 
 
 _TEXELS = 512
-# The pattern of folds repeats after so many metres of cloth: once around the torso, so that no seam is seen at the back.
+# The pattern of folds repeats after so many metres of cloth: once around the torso, so that no seam is seen at the
+# back.
 _REPEAT = (4 * TORSO_SIDE, 1.0)
 # Wavelengths in metres across and along the folds, and the height of the cloth in metres.
 _HANGING = ((0.15, 0.5, 0.013), (0.07, 0.25, 0.004))

@@ -141,7 +141,8 @@ def _draw_belt(rng: np.random.Generator, piece: Piece) -> Piece:
 
 
 def _top_details(design: TopDesign, pocket: bool) -> DrawDetails | None:
-    """What belongs to the cut of a top and is drawn: the buttoned front of a shirt, the pocket of a hooded pullover."""
+    """What belongs to the cut of a top and is drawn: the buttoned front of a shirt, the pocket of a hooded
+    pullover."""
     if not design.collar:
         return None
 

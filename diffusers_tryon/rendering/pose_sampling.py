@@ -34,8 +34,9 @@ _RESTING = 0.045
 class _HandMode:
     """A way to hold a hand near the trunk.
 
-    Ranges of: `around` degrees on the trunk (0 front, 90 the arm's own side, 180 back), `level` (0 hip joints, 1 neck),
-    `away` metres from the skin. Directions point to the body's left for a left arm and are mirrored for a right one.
+    Ranges of: `around` degrees on the trunk (0 front, 90 the arm's own side, 180 back), `level` (0 hip joints, 1
+    neck), `away` metres from the skin. Directions point to the body's left for a left arm and are mirrored for a right
+    one.
     """
 
     around: tuple[float, float]
@@ -99,7 +100,8 @@ def _small_turn(rng: np.random.Generator, twist: float, lean: float, bow: tuple[
 def _leg(
     side: str, sign: int, flexed: float, spread: float, turned_out: float, knee: float, level: float
 ) -> Rotations:
-    """A leg from its angles in degrees; `level` is the share by which the foot is turned back to stand on the floor."""
+    """A leg from its angles in degrees; `level` is the share by which the foot is turned back to stand on the
+    floor."""
     hip = rotation((1, 0, 0), -flexed) @ rotation((0, 1, 0), -sign * spread) @ rotation((0, 0, 1), sign * turned_out)
     bent = rotation((1, 0, 0), knee)
     upright = rotation((1, 0, 0), level * (flexed - knee)) @ rotation((0, 1, 0), sign * spread * level)

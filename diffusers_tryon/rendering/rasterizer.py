@@ -138,8 +138,8 @@ def _depth_plane(vertices: torch.Tensor, faces: torch.Tensor, triangles: _Triang
 def _nearest(
     vertices: torch.Tensor, faces: torch.Tensor, triangles: _Triangles, shape: tuple[int, ...]
 ) -> torch.Tensor:
-    """The z-buffer, all pictures in one list: in every pixel the bits of the nearest triangle's depth above its number,
-    `_EMPTY` where there is none."""
+    """The z-buffer, all pictures in one list: in every pixel the bits of the nearest triangle's depth above its
+    number, `_EMPTY` where there is none."""
     pictures, height, width = shape
     number, row, first_column, columns = _spans(triangles, height, width)
     across, down, constant, picture = _select(number, *_depth_plane(vertices, faces, triangles), triangles.picture)

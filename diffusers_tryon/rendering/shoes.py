@@ -12,8 +12,8 @@ from .parts import Part
 
 
 _SECTIONS = 12
-# A cross-section: sideways (1 is the width of the foot), upwards (0 floor, 1 instep), from the sole at the person's left
-# over the instep to the right.
+# A cross-section: sideways (1 is the width of the foot), upwards (0 floor, 1 instep), from the sole at the person's
+# left over the instep to the right.
 _OUTLINE = np.array([(1.06, -1.0), (1.08, 0.02), (1.08, 0.10), (1.04, 0.5), (0.72, 0.92), (0.25, 1.03), (-0.25, 1.03),
                      (-0.72, 0.92), (-1.04, 0.5), (-1.08, 0.10), (-1.08, 0.02), (-1.06, -1.0)])  # fmt: skip
 _SHAFT_COLUMNS = 12

@@ -115,7 +115,8 @@ class TrainingConfig:
 
 
 def parse_config(arguments: list[str] | None = None) -> TrainingConfig:
-    """Read `--config FILE.yaml` and `--name value` overrides; unknown names, wrong types and values end the program."""
+    """Read `--config FILE.yaml` and `--name value` overrides; unknown names, wrong types and values end the
+    program."""
     parser = ArgumentParser(prog="train_tryon.py", description="Train one stage of the try-on cascade.")
     parser.add_argument("--config", action=ActionConfigFile, help="YAML file of settings")
     parser.add_class_arguments(TrainingConfig)

@@ -1,6 +1,7 @@
 # Copyright 2026 The diffusers-tryon authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Small folders in the exact layout of the public data sets, made of rendered people, and what they must be read as."""
+"""Small folders in the exact layout of the public data sets, made of rendered people, and what they must be read
+as."""
 
 import io
 import json

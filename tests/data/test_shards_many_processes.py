@@ -1,6 +1,7 @@
 # Copyright 2026 The diffusers-tryon authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Shards written by real processes under `accelerate launch` and by pools of workers, and what is left when they die."""
+"""Shards written by real processes under `accelerate launch` and by pools of workers, and what is left when they
+die."""
 
 import os
 import random

@@ -253,7 +253,8 @@ def test_random_designs_fit_every_body_in_one_piece(number):
     lower_garment = (fit_pants if pants else fit_skirt)(lower, dummy, CLOTH, None)
     (top_garment,) = fit_top(top, dummy, CLOTH)
     (jacket_garment,) = fit_top(jacket, dummy, CLOTH, under=top_garment, layer=2)
-    # A top ends at neck, hem and two cuffs; a jacket's front edges join neck and hem; trousers end at waist and ankles.
+    # A top ends at neck, hem and two cuffs; a jacket's front edges join neck and hem; trousers end at waist and
+    # ankles.
     for garment, loops in ((top_garment, 4), (jacket_garment, 3), (lower_garment, 3 if pants else 2)):
         assert boundary_loops(garment.faces) == loops
     for garment in (lower_garment, top_garment, jacket_garment, *fit_dress(draw_dress_design(rng), dummy, CLOTH)):

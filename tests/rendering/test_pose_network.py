@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """A pose network trained on photographs finds the joints of rendered people where the renderer says they are.
 
-Needs the extra `mediapipe`. An error is measured in torso lengths (middle of the shoulders to middle of the hips); joints
-out of frame do not count, hidden ones do. PCK@0.1 is the share of joints with an error below 0.1.
+Needs the extra `mediapipe`. An error is measured in torso lengths (middle of the shoulders to middle of the hips);
+joints out of frame do not count, hidden ones do. PCK@0.1 is the share of joints with an error below 0.1.
 """
 
 from collections.abc import Iterator
@@ -55,9 +55,10 @@ def photographs(easy: bool) -> Iterator[Photograph]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    # Measured: 0.976 and 0.997 on the easy ones, 0.912 and 0.976 on all, 64 people each, so that one joint in a hundred
-    # is about the spread of another draw; the floors lie further below. Most of what is missing on all of them are hips
-    # below long tops and at the lower edge of the picture.
+    # Measured: 0.976 and 0.997 on the easy ones, 0.912 and 0.976 on all, 64 people each, so that one joint in a
+    # hundred
+    # is about the spread of another draw; the floors lie further below. Most of what is missing on all of them are
+    # hips below long tops and at the lower edge of the picture.
     ("variety", "floor_at_1", "floor_at_2"),
     [("standing, frontal, whole", 0.96, 0.985), ("every pose and framing", 0.88, 0.96)],
 )

@@ -1,6 +1,7 @@
 # Copyright 2026 The diffusers-tryon authors.
 # SPDX-License-Identifier: Apache-2.0
-"""The training script as a user runs it: it learns, resumes bit for bit, and leaves a pipeline that makes a picture."""
+"""The training script as a user runs it: it learns, resumes bit for bit, and leaves a pipeline that makes a
+picture."""
 
 import json
 import os

@@ -174,8 +174,8 @@ def build_row(
         `dict`: images as uint8 arrays (H, W, 3) or (H, W) or the bytes of an RGB file, poses as float32 (18, 3).
 
     Raises:
-        SourceError: "FILE: REASON" for whatever cannot be used: no such file, broken, of a wrong mode or ratio, unknown
-            labels, no keypoints, no garment.
+        SourceError: "FILE: REASON" for whatever cannot be used: no such file, broken, of a wrong mode or ratio,
+            unknown labels, no keypoints, no garment.
     """
     if isinstance(pair, UnusableEntry):
         raise SourceError(UNUSABLE_ENTRY, pair.reason)
