@@ -37,6 +37,8 @@ from .scene import Steps, run_steps
 
 
 Row = dict[str, np.ndarray | str | int]
+# Raised whenever the same seed gives other pictures than before, so that a pool is never extended with other people.
+RENDERER_VERSION = 2
 SPLITS = ("train", "test")
 MIN_SIZE = 16
 MAX_SIZE = 1024

@@ -10,6 +10,7 @@ import torch
 from ..data.shards import ShardReport, write_shards
 from .samples import (
     PAIR_COLUMNS,
+    RENDERER_VERSION,
     UNPAIRED_COLUMNS,
     Row,
     check_render_arguments,
@@ -77,7 +78,7 @@ def write_pairs(
             `data.shards.process_position`.
 
     Raises:
-        ValueError: a bad argument, or `out_dir` holds shards of another pool.
+        ValueError: a bad argument, or `out_dir` holds shards of another pool or of another version of the renderer.
     """
     check_render_arguments(seed, size, split, category)
     if not isinstance(count, int) or count < 1:
@@ -90,7 +91,14 @@ def write_pairs(
         partial(_render_row, **arguments),
         UNPAIRED_COLUMNS if unpaired else PAIR_COLUMNS,
         partial(_row_id, seed=seed, split=split, unpaired=unpaired, category=category),
-        {"name": "rendered", "seed": seed, "size": size, "unpaired": unpaired, "category": category},
+        {
+            "name": "rendered",
+            "renderer_version": RENDERER_VERSION,
+            "seed": seed,
+            "size": size,
+            "unpaired": unpaired,
+            "category": category,
+        },
         rows_per_shard,
         workers,
         process_index,

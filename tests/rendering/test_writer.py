@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Pools on disk: loadable, the same from any number of workers, resumable."""
 
+import json
+
 import numpy as np
 import pytest
 from datasets import load_dataset
@@ -127,3 +129,13 @@ def test_another_pool_in_the_folder_is_not_mixed_in(pool, change):
     with pytest.raises(ValueError, match="`out_dir` already holds other rows: .*train.json says"):
         write_pairs(pool, **{"count": 7, "size": SIZE, "seed": 2, "rows_per_shard": 3} | change)
     assert contents(pool) == before
+
+
+def test_a_pool_of_another_renderer_is_not_extended(tmp_path):
+    write_pairs(tmp_path, count=1, size=SIZE)
+    settings = tmp_path / "__source__" / "train.json"
+    content = json.loads(settings.read_text())
+    content["source"]["renderer_version"] -= 1
+    settings.write_text(json.dumps(content))
+    with pytest.raises(ValueError, match="`out_dir` already holds other rows"):
+        write_pairs(tmp_path, count=2, size=SIZE)
