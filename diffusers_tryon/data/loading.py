@@ -135,28 +135,27 @@ def _hub_listing(repo_id: str, revision: str | None, token: str | bool | None) -
     return {file.path for file in tree}, commit
 
 
-def _read_parquet(files: SplitFiles, split: str, features: Features, streaming: bool) -> Dataset | IterableDataset:
+def _read_with_datasets(
+    builder: str, files: SplitFiles, split: str, features: Features, streaming: bool, **options: Any
+) -> Dataset | IterableDataset:
     return load_dataset(
-        "parquet",
+        builder,
         data_files={split: files.files},
         split=split,
         streaming=streaming,
         features=features,
-        columns=list(features),
         token=files.storage_options.get("token"),
+        **options,
     )
+
+
+def _read_parquet(files: SplitFiles, split: str, features: Features, streaming: bool) -> Dataset | IterableDataset:
+    return _read_with_datasets("parquet", files, split, features, streaming, columns=list(features))
 
 
 def _read_imagefolder(files: SplitFiles, split: str, features: Features, streaming: bool) -> Dataset | IterableDataset:
     # The pictures need not be listed: their names are in the metadata.
-    return load_dataset(
-        "imagefolder",
-        data_files={split: files.files},
-        split=split,
-        streaming=streaming,
-        features=features,
-        token=files.storage_options.get("token"),
-    )
+    return _read_with_datasets("imagefolder", files, split, features, streaming)
 
 
 def _read_webdataset(files: SplitFiles, split: str, features: Features, streaming: bool) -> Dataset | IterableDataset:

@@ -11,7 +11,6 @@ import os
 import shutil
 import tarfile
 from collections import defaultdict
-from collections.abc import Callable
 from pathlib import Path
 
 import pyarrow as pa
@@ -19,12 +18,11 @@ import pyarrow.compute as pc
 import pyarrow.parquet as parquet
 
 from .parts import ImageFolderPart, ParquetPart, WebDatasetPart, members_by_key
+from .shards import replacing, write_table
 from .validation import Finding, ValidationReport
 
 
 QUARANTINE_FOLDER = "__quarantine__"
-# Streaming reads whole row groups.
-_ROWS_PER_GROUP = 100
 
 FilePart = ParquetPart | ImageFolderPart | WebDatasetPart
 
@@ -80,43 +78,33 @@ def _append_to_list(path: Path, by_row: dict[int | None, list[Finding]], rows_in
             file.write(json.dumps(entry | {"rows_in": rows_in}) + "\n")
 
 
-def _replace(path: Path, write: Callable[[Path], None]) -> None:
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    write(temporary)
-    os.replace(temporary, path)
-
-
 def _split_parquet(path: Path, bad: set[int], place: Path) -> None:
     table = parquet.ParquetFile(path).read()
     is_bad = pa.array([number in bad for number in range(len(table))])
+    # The shard stays even without rows, so that an import that is called again counts it as done.
     for rows, target in ((table.filter(is_bad), place), (table.filter(pc.invert(is_bad)), path)):
-        _replace(target, lambda temporary: _write_parquet(rows, temporary))
-
-
-def _write_parquet(rows: pa.Table, path: Path) -> None:
-    """The shard stays even without rows, so that an import that is called again counts it as done."""
-    with parquet.ParquetWriter(path, rows.schema) as writer:
-        if len(rows):  # `datasets` cannot read a row group without rows
-            writer.write_table(rows, row_group_size=_ROWS_PER_GROUP)
+        with replacing(target) as file:
+            write_table(file, rows)
 
 
 def _split_metadata(path: Path, bad: set[int], place: Path) -> None:
     with open(path, "rb") as file:
         lines = list(file)
     for wanted, target in ((True, place), (False, path)):
-        content = b"".join(line for number, line in enumerate(lines) if (number in bad) == wanted)
-        _replace(target, lambda temporary: temporary.write_bytes(content))
+        with replacing(target) as file:
+            file.writelines(line for number, line in enumerate(lines) if (number in bad) == wanted)
 
 
 def _split_tar(path: Path, bad: set[int], place: Path) -> None:
-    def write(temporary: Path, wanted: bool) -> None:
-        with tarfile.open(path) as source, tarfile.open(temporary, "w") as copy:
+    for wanted, target in ((True, place), (False, path)):
+        with (
+            replacing(target) as file,
+            tarfile.open(path) as source,
+            tarfile.open(fileobj=file, mode="w") as copy,
+        ):
             for number, members in enumerate(members_by_key(source)):
                 for member in members if (number in bad) == wanted else ():
                     copy.addfile(member, source.extractfile(member))
-
-    _replace(place, lambda temporary: write(temporary, True))
-    _replace(path, lambda temporary: write(temporary, False))
 
 
 _SPLITTERS = {ParquetPart: _split_parquet, ImageFolderPart: _split_metadata, WebDatasetPart: _split_tar}

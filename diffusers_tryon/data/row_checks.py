@@ -7,12 +7,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+import datasets
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from ..composition import AGNOSTIC_FILL, GARMENT_BACKGROUND, GARMENT_LABELS, PARSE_LABELS, label_mask
 from ..poses import check_pose
-from .schema import CATEGORIES, GARMENT_TYPES, SCHEMA_VERSION
+from .schema import CATEGORIES, EXTRA_COLUMNS, GARMENT_TYPES, SCHEMA_VERSION, dataset_features
 
 
 # The names of what can be wrong; a report counts by them.
@@ -32,15 +33,11 @@ AGNOSTIC_DIFFERS = "agnostic image differs from the person"
 BAD_VALUE = "bad value"
 
 _IMAGE_MODES = {
-    "person_image": "RGB",
-    "agnostic_image": "RGB",
-    "agnostic_mask": "L",
-    "garment_image": "RGB",
-    "person_parse": "L",
-    "garment_parse": "L",
-    "target_image": "RGB",
+    name: feature.mode
+    for name, feature in dataset_features(EXTRA_COLUMNS).items()
+    if isinstance(feature, datasets.Image)
 }
-_REQUIRED_IMAGES = ("person_image", "agnostic_image", "agnostic_mask", "garment_image")
+_REQUIRED_IMAGES = [name for name in _IMAGE_MODES if name not in EXTRA_COLUMNS]
 _PERSON_SIDE = ("agnostic_image", "agnostic_mask", "person_parse", "target_image")
 
 _LOSSY_FORMATS = ("JPEG", "WEBP")

@@ -22,6 +22,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
+import pyarrow as pa
 import pyarrow.parquet as parquet
 from datasets import Dataset, Features
 from pyarrow import ArrowException
@@ -214,7 +215,7 @@ def _rejected_path(shard_path: Path) -> Path:
 
 
 @contextmanager
-def _replacing(path: Path) -> Iterator[BinaryIO]:
+def replacing(path: Path) -> Iterator[BinaryIO]:
     """A file to write that takes its place at the end of the block; until then it is hidden beside it."""
     path.parent.mkdir(exist_ok=True)
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
@@ -237,7 +238,7 @@ def _claim_split(out_dir: Path, split: str, settings: dict[str, Any]) -> None:
                 f"`out_dir` holds {foreign}, which does not belong to a dataset that can be continued ({path.name} is "
                 "missing). Choose another folder or remove it."
             )
-        with _replacing(path) as file:
+        with replacing(path) as file:
             file.write(json.dumps(settings, indent=2).encode() + b"\n")
         return
     try:
@@ -292,12 +293,12 @@ def _num_rejected(shard_path: Path) -> int:
 def _write_shard(path: Path, ids: list[str], rows: list[dict], rejected: list[dict], features: Features) -> None:
     # The list of rejected rows comes first: with the shard in its place the work counts as done.
     if rejected:
-        with _replacing(_rejected_path(path)) as file:
+        with replacing(_rejected_path(path)) as file:
             file.write("".join(json.dumps(entry) + "\n" for entry in rejected).encode())
     else:
         _rejected_path(path).unlink(missing_ok=True)
     about_tasks = json.dumps({"tasks": len(ids), "task_ids": hash_ids(ids)}).encode()
-    with _replacing(path) as file:
+    with replacing(path) as file:
         write_parquet(file, rows, features, {_METADATA_KEY: about_tasks})
 
 
@@ -307,8 +308,13 @@ def write_parquet(
     """Write encoded rows as a Parquet file with the images inside; `metadata` goes beside what `datasets` writes."""
     table = Dataset.from_dict({name: [row[name] for row in rows] for name in features}, features=features).data.table
     table = table.replace_schema_metadata(table.schema.metadata | (metadata or {}))
+    write_table(file, table)
+
+
+def write_table(file: BinaryIO, table: pa.Table) -> None:
+    """Write a table as a shard that `datasets` reads, also one without rows."""
     with parquet.ParquetWriter(file, table.schema) as writer:
-        if rows:  # a row group without rows is what `datasets` does not read
+        if len(table):  # a row group without rows is what `datasets` does not read
             writer.write_table(table, row_group_size=_ROWS_PER_GROUP)
 
 

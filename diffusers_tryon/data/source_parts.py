@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from .importers.base import UNUSABLE_ENTRY, SourceError, TryOnPair, UnusableEntry, build_row
+from .importers.pair_lists import SPLITS
 from .importing import list_entries
 from .parts import StoredRow
 from .row_checks import Problem
@@ -15,7 +16,6 @@ from .rows import encode_row
 
 
 _ENTRIES_PER_PART = 64
-_SPLITS = ("train", "test")
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ def source_parts(
     """
     parts, errors = [], {}
     # A manifest that is named is one list, whatever the split.
-    for split in _SPLITS[:1] if "manifest" in (options or {}) else _SPLITS:
+    for split in SPLITS[:1] if "manifest" in (options or {}) else SPLITS:
         try:
             entries = list_entries(source, root, split, options)
         except ValueError as error:
@@ -62,5 +62,5 @@ def source_parts(
             of_part = tuple(entries[first : first + _ENTRIES_PER_PART])
             parts.append(SourcePart(split, f"{source} {split} {first // _ENTRIES_PER_PART:05d}", of_part, first))
     if not parts:
-        raise errors[_SPLITS[0]]
+        raise errors[SPLITS[0]]
     return parts, {split: str(error) for split, error in errors.items()}

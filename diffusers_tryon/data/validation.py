@@ -184,7 +184,7 @@ def validate_parts(parts: list[Part], workers: int = 1) -> ValidationReport:
     """Check every row of a data set.
 
     Args:
-        parts (`list[Part]`): from `parts.list_parts`, or `parts.source_parts` of a tree that is not imported yet.
+        parts (`list[Part]`): from `parts.list_parts`, or `source_parts.source_parts` of a tree that is not imported yet.
         workers (`int`): processes.
 
     Returns:
