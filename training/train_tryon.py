@@ -24,10 +24,10 @@ from diffusers.training_utils import EMAModel
 from torch.utils.data import DataLoader
 
 from diffusers_tryon import create_unet
-from diffusers_tryon.training.batches import SampleRows, collate, open_training_rows, open_validation_rows
 from diffusers_tryon.training.checkpoints import list_checkpoints, save_checkpoint
 from diffusers_tryon.training.configuration import TrainingConfig, parse_config
-from diffusers_tryon.training.randomness import StepSampler, local_indices
+from diffusers_tryon.training.dataset import SampleRows, collate, open_training_rows, open_validation_rows
+from diffusers_tryon.training.order import StepSampler, local_indices
 from diffusers_tryon.training.stage import TrainingStage, learning_rate
 
 
@@ -42,8 +42,6 @@ def train(config: TrainingConfig) -> None:
 
     # Network, averaged weights, optimiser; from the newest checkpoint if there is one.
     unet = create_unet(config.preset, **config.unet_overrides).to(accelerator.device)
-    if config.initial_unet is not None:
-        unet.load_state_dict(type(unet).from_pretrained(config.initial_unet, dtype=torch.float32).state_dict())
     ema = EMAModel(unet.parameters(), decay=config.ema_decay, use_ema_warmup=True, power=0.75, foreach=True)
     optimizer = torch.optim.AdamW(
         unet.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=True
@@ -159,4 +157,4 @@ def append_metrics(run_dir: Path, metrics: dict[str, float]) -> None:
 
 
 if __name__ == "__main__":
-    train(parse_config())
+    train(parse_config()[0])

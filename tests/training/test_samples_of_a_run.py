@@ -16,9 +16,10 @@ from diffusers_tryon.data.augmentation import AugmentationSettings
 from diffusers_tryon.data.repack import repack
 from diffusers_tryon.rendering.samples import row_id
 from diffusers_tryon.rendering.writer import write_pairs
-from diffusers_tryon.training.batches import SampleRows, TryOnRows, collate, open_training_rows, open_validation_rows
 from diffusers_tryon.training.configuration import TrainingConfig
-from diffusers_tryon.training.randomness import Sample, StepSampler, augmentation_generator, local_indices
+from diffusers_tryon.training.dataset import SampleRows, TryOnRows, collate, open_training_rows, open_validation_rows
+from diffusers_tryon.training.order import Sample, StepSampler, local_indices
+from diffusers_tryon.training.randomness import augmentation_generator
 
 
 CONFIG = TrainingConfig(
@@ -65,7 +66,7 @@ def assert_same_samples(one: dict, other: dict) -> None:
 def test_two_processes_with_accumulation_see_the_samples_of_one():
     alone = samples_by_place(CONFIG, 0, 1, num_workers=0)
     assert len(alone) == 12
-    accumulating = dataclasses.replace(CONFIG, gradient_accumulation_steps=2)
+    accumulating = dataclasses.replace(CONFIG, micro_batch_size=1)
     shared = samples_by_place(accumulating, 0, 2, num_workers=2) | samples_by_place(accumulating, 1, 2, num_workers=0)
     assert_same_samples(alone, shared)
 

@@ -18,8 +18,8 @@ from PIL import Image
 
 from diffusers_tryon import ParallelUNetModel, TryOnCascadePipeline, create_unet
 from diffusers_tryon.rendering.writer import write_pairs
-from diffusers_tryon.training.batches import TryOnRows
 from diffusers_tryon.training.checkpoints import list_checkpoints
+from diffusers_tryon.training.dataset import TryOnRows
 
 
 ROOT = Path(__file__).parents[2]
@@ -46,7 +46,7 @@ def train(pool: Path, output_dir: Path, preset: str, max_steps: int, **settings)
         "global_batch_size": 4,
         "lr_schedule": "constant",
         "warmup_steps": 1,
-        "low_res_size": 32,
+        **({"stage": "sr", "low_res_size": 32} if preset == "tiny-sr" else {}),
         "num_workers": 0,
         "log_every": 1,
         **settings,
@@ -183,7 +183,7 @@ def test_a_gradient_that_is_not_finite_stops_before_the_weights_change(pool, tmp
 
 @pytest.mark.slow
 def test_two_processes_equal_one(pool, tmp_path):
-    train(pool, tmp_path / "one", "tiny-base", 3, gradient_accumulation_steps=2, augmentation={})
+    train(pool, tmp_path / "one", "tiny-base", 3, micro_batch_size=2, augmentation={})
     settings = {"dataset": pool, "output_dir": tmp_path / "two", "preset": "tiny-base", "global_batch_size": 4}
     settings |= {"max_steps": 3, "lr_schedule": "constant", "warmup_steps": 1, "num_workers": 0, "log_every": 1}
     settings |= {"augmentation": {}}
