@@ -1,0 +1,125 @@
+# Copyright 2026 The diffusers-tryon authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Averages of a run's weights: the one that is the product, and further ones with power-function profiles."""
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from diffusers.training_utils import EMAModel
+
+from diffusers_tryon.training.configuration import TrainingConfig
+from diffusers_tryon.training.power_averages import exponent_of_width, power_decay
+
+
+# The name of the average that is validated, drawn and published.
+DEFAULT_TRACK = "ema"
+# Warm-up of its decay, min(`ema_decay`, 1 - t^-0.75) at step t > 1, which forgets the first steps of a short run.
+_WARM_UP_POWER = 0.75
+
+
+def power_track_name(sigma: float) -> str:
+    """The name of the average of relative width `sigma`."""
+    return f"power-{sigma:g}"
+
+
+class WeightAverages:
+    """
+    Averages of the parameters that a run trains, in the order in which they are given.
+
+    The default is Diffusers' `EMAModel`, whose decay is warmed up. Beside it there may be averages whose weights over
+    the steps are power functions (arXiv 2312.02696, section 3.1): they keep their relative width however long a
+    run is, and snapshots of them give averages of any width afterwards (`training/reconstruct_ema.py`).
+
+    All live where the parameters do, as shards if these are DTensors. A step that is skipped must not be averaged:
+    `step` counts by itself.
+
+    Args:
+        parameters: those that train, of a network already on its device and sharded if it will be.
+        config: the run's settings; `ema_decay` and `ema_power_sigmas` are read.
+
+    Raises:
+        ValueError: a width of `ema_power_sigmas` is not that of a power function.
+    """
+
+    def __init__(self, parameters: Iterable[torch.nn.Parameter], config: TrainingConfig):
+        parameters = list(parameters)
+        self._default = EMAModel(
+            parameters, decay=config.ema_decay, use_ema_warmup=True, power=_WARM_UP_POWER, foreach=True
+        )
+        self._exponents = {power_track_name(sigma): exponent_of_width(sigma) for sigma in config.ema_power_sigmas}
+        self._power = {name: [value.detach().clone() for value in parameters] for name in self._exponents}
+
+    @property
+    def steps(self) -> int:
+        """How often the weights were averaged."""
+        return self._default.optimization_step
+
+    @property
+    def tracks(self) -> dict[str, list[torch.Tensor]]:
+        """The averages by name, each as tensors like the parameters and in their order, not copied."""
+        return {DEFAULT_TRACK: self._default.shadow_params, **self._power}
+
+    @torch.no_grad()
+    def step(self, parameters: Iterable[torch.nn.Parameter]) -> None:
+        """Take in the weights after an optimiser step."""
+        parameters = list(parameters)
+        self._default.step(parameters)
+        for name, exponent in self._exponents.items():
+            torch._foreach_lerp_(self._power[name], parameters, 1 - power_decay(self.steps, exponent))
+
+    @contextmanager
+    def swapped_in(self, parameters: Iterable[torch.nn.Parameter], track: str = DEFAULT_TRACK) -> Iterator[None]:
+        """Within the block the network has averaged weights.
+
+        Weights and averages change places, which takes no memory; a checkpoint must not be taken within the block.
+        """
+        parameters = list(parameters)
+        _exchange(parameters, self.tracks[track])
+        try:
+            yield
+        finally:
+            _exchange(parameters, self.tracks[track])
+
+    def state_dict(self) -> dict[str, Any]:
+        """`steps` and `tracks`; the tensors are not copied."""
+        return {"steps": self.steps, "tracks": self.tracks}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Copy a state in, bit for bit.
+
+        Raises:
+            ValueError: it has other averages than these settings ask for, or of other parameters.
+        """
+        _check_fits(state["tracks"], self.tracks)
+        self._default.optimization_step = state["steps"]
+        with torch.no_grad():
+            for name, values in self.tracks.items():
+                for value, loaded in zip(values, state["tracks"][name], strict=True):
+                    value.copy_(loaded)
+
+
+@torch.no_grad()
+def _exchange(parameters: list[torch.nn.Parameter], averages: list[torch.Tensor]) -> None:
+    for parameter, average in zip(parameters, averages, strict=True):
+        value = parameter.clone()
+        parameter.copy_(average)
+        average.copy_(value)
+
+
+def _check_fits(loaded: dict[str, list[torch.Tensor]], present: dict[str, list[torch.Tensor]]) -> None:
+    if set(loaded) != set(present):
+        raise ValueError(
+            f"The state has the averages {', '.join(sorted(loaded))}; `ema_power_sigmas` asks for "
+            f"{', '.join(sorted(present))}."
+        )
+    for name, values in present.items():
+        shapes, loaded_shapes = ([tuple(value.shape) for value in track] for track in (values, loaded[name]))
+        if shapes != loaded_shapes:
+            differing = [pair for pair in zip(shapes, loaded_shapes) if pair[0] != pair[1]]
+            detail = f", the first {differing[0][1]} for {differing[0][0]}" if differing else ""
+            raise ValueError(
+                f"The state's average {name!r} has {len(loaded_shapes)} tensors for {len(shapes)} parameters, or of "
+                f"other shapes{detail}."
+            )
