@@ -24,11 +24,13 @@ from diffusers.training_utils import EMAModel
 from torch.utils.data import DataLoader
 
 from diffusers_tryon import create_unet
+from diffusers_tryon.schedules import create_scheduler
+from diffusers_tryon.training.base_outputs import BaseOutputs
 from diffusers_tryon.training.checkpoints import list_checkpoints, save_checkpoint
 from diffusers_tryon.training.configuration import TrainingConfig, parse_config
 from diffusers_tryon.training.dataset import SampleRows, collate, open_training_rows, open_validation_rows
 from diffusers_tryon.training.order import StepSampler, local_indices
-from diffusers_tryon.training.stage import TrainingStage, learning_rate
+from diffusers_tryon.training.stage import TrainingStage, learning_rate, schedule_of_run
 
 
 NUM_SAMPLE_ROWS = 8
@@ -48,7 +50,14 @@ def train(config: TrainingConfig) -> None:
     )
     start_step = load_newest_checkpoint(run_dir, unet, ema, optimizer)
     ema.to(accelerator.device)
-    stage = TrainingStage(config, unet, accelerator.device)
+    stage = TrainingStage(
+        config,
+        unet,
+        accelerator.device,
+        schedule_of_run(config, unet.config.sample_size),
+        create_scheduler("ddpm"),
+        BaseOutputs(config, accelerator.device) if config.base_output_probability else None,
+    )
     model, optimizer = accelerator.prepare(unet, optimizer)
 
     # Data in an order that depends on the seed and the step alone.
@@ -77,7 +86,7 @@ def train(config: TrainingConfig) -> None:
         for position, indices in enumerate(indices_of_micro_batches):
             is_last = position == len(indices_of_micro_batches) - 1
             with nullcontext() if is_last else accelerator.no_sync(model):
-                loss = stage.loss(model, next(batches), step, indices).mean() / len(indices_of_micro_batches)
+                loss = stage.loss(model, next(batches), step, indices).loss.mean() / len(indices_of_micro_batches)
                 accelerator.backward(loss)
             losses.append(loss.detach())
         gradient_norm = accelerator.clip_grad_norm_(model.parameters(), config.max_grad_norm)

@@ -18,20 +18,20 @@ def prepare_images(
     return prepared | {name: batch[name] for name in POSE_COLUMNS}
 
 
-def low_res_condition(
-    image: torch.Tensor, processor: TryOnImageProcessor, low_res_size: int, mode: str
-) -> torch.Tensor:
-    """What a super-resolution network is given for `image`: downsampled, then upsampled as in the pipeline.
+def low_res_shape(size: tuple[int, int], low_res_size: int) -> tuple[int, int]:
+    """Height and width of the small pictures of which images of `size` are made; the longer is `low_res_size`."""
+    height, width = size
+    longer = max(height, width)
+    return height * low_res_size // longer, width * low_res_size // longer
+
+
+def downsampled_image(image: torch.Tensor, processor: TryOnImageProcessor, low_res_size: int) -> torch.Tensor:
+    """The small picture of `image`, (B, 3, H, W) in [-1, 1], in the place of a base stage's output; same range.
 
     Args:
-        image (`torch.Tensor`): (B, 3, H, W) in [-1, 1].
         low_res_size (`int`): the longer side of the small picture.
-        mode (`str`): the network's `low_res_interpolation`.
     """
-    height, width = image.shape[-2:]
-    longer = max(height, width)
-    small = processor.downsample(image, height * low_res_size // longer, width * low_res_size // longer)
-    return processor.upsample_low_res(small.clamp(-1, 1), height, width, mode)
+    return processor.downsample(image, *low_res_shape(image.shape[-2:], low_res_size)).clamp(-1, 1)
 
 
 def network_inputs(
@@ -55,4 +55,16 @@ def network_inputs(
     if low_res_image is not None:
         inputs["low_res_image"] = noising_scheduler.add_noise(low_res_image, draw.low_res_noise, draw.low_res_levels)
         inputs["low_res_noise_level"] = draw.low_res_levels
+    return inputs
+
+
+def clean_inputs(images: dict[str, torch.Tensor], low_res_image: torch.Tensor | None) -> dict[str, torch.Tensor]:
+    """The conditions of `forward` without noise augmentation and with none dropped, in the form of training's."""
+    device, num_rows = images["agnostic_image"].device, len(images["agnostic_image"])
+    no_noise = torch.zeros(num_rows, dtype=torch.int64, device=device)
+    inputs = {name: image for name, image in images.items() if name != "person_image"}
+    inputs |= {"agnostic_noise_level": no_noise, "garment_noise_level": no_noise}
+    inputs["conditioning_mask"] = torch.ones(num_rows, dtype=torch.bool, device=device)
+    if low_res_image is not None:
+        inputs |= {"low_res_image": low_res_image, "low_res_noise_level": no_noise}
     return inputs

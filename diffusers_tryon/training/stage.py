@@ -4,6 +4,7 @@
 
 import math
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from diffusers import DDPMScheduler
@@ -11,10 +12,17 @@ from diffusers.models.modeling_utils import ModelMixin
 
 from diffusers_tryon.image_processor import TryOnImageProcessor
 from diffusers_tryon.schedules import create_scheduler, shifted_cosine_betas
-from diffusers_tryon.training.batches import low_res_condition, network_inputs, prepare_images
+from diffusers_tryon.training.base_outputs import BaseOutputs
+from diffusers_tryon.training.batches import (
+    clean_inputs,
+    downsampled_image,
+    low_res_shape,
+    network_inputs,
+    prepare_images,
+)
 from diffusers_tryon.training.configuration import TrainingConfig
-from diffusers_tryon.training.objective import min_snr_weights, prediction_target, weighted_loss
-from diffusers_tryon.training.randomness import draw_batch
+from diffusers_tryon.training.objective import loss_weights, prediction_target, squared_error
+from diffusers_tryon.training.randomness import TrainingDraw, draw_batch
 from diffusers_tryon.training.sampling import sample_grid, sample_images
 
 
@@ -31,6 +39,22 @@ def schedule_of_run(config: TrainingConfig, sample_size: int | tuple[int, int]) 
     return None if config.noise_schedule == "cosine" else shifted_cosine_betas(sample_size)
 
 
+class LossOutput(NamedTuple):
+    """The loss of a batch of B samples.
+
+    Attributes:
+        loss: (B,) float32, the squared error times its timestep's weight.
+        squared_error: (B,) float32, without gradients.
+        timesteps: (B,) int64.
+        draw: what was random about the batch, on the batch's device.
+    """
+
+    loss: torch.Tensor
+    squared_error: torch.Tensor
+    timesteps: torch.Tensor
+    draw: TrainingDraw
+
+
 class TrainingStage:
     """What a run needs beside the weights.
 
@@ -38,48 +62,107 @@ class TrainingStage:
         config: the run's settings.
         unet: the network; only its configuration is read.
         device: where batches go.
+        betas: the noise schedule; `None` is Diffusers' own cosine schedule.
+        image_noising_scheduler: the schedule of the noise in conditioning images.
+        base_outputs: where the low-resolution pictures come from that are a base stage's; needed if
+            `config.base_output_probability` is not 0.
+
+    Raises:
+        ValueError: `base_outputs` makes pictures of another size than the network enlarges.
     """
 
-    def __init__(self, config: TrainingConfig, unet: ModelMixin, device: torch.device):
+    def __init__(
+        self,
+        config: TrainingConfig,
+        unet: ModelMixin,
+        device: torch.device,
+        betas: list[float] | None,
+        image_noising_scheduler: DDPMScheduler,
+        base_outputs: BaseOutputs | None = None,
+    ):
         sample_size = unet.config.sample_size
         self.config = config
         self.size = (sample_size, sample_size) if isinstance(sample_size, int) else tuple(sample_size)
         self.device = device
+        self.betas = betas
+        self.image_noising_scheduler = image_noising_scheduler
+        self.base_outputs = base_outputs
         self.processor = TryOnImageProcessor()
         self.low_res_mode = unet.low_res_interpolation if unet.config.low_res_conditioning else None
-        self.betas = schedule_of_run(config, self.size)
         self.noise_scheduler: DDPMScheduler = create_scheduler(
-            "ddpm", trained_betas=self.betas, prediction_type=config.prediction_type
+            "ddpm", trained_betas=betas, prediction_type=config.prediction_type
         )
-        self.augmentation_scheduler: DDPMScheduler = create_scheduler("ddpm")
-        alphas_cumprod = self.noise_scheduler.alphas_cumprod.to(device)
-        if config.loss_weighting == "min_snr":
-            self.weights = min_snr_weights(alphas_cumprod, config.snr_gamma, config.prediction_type)
-        else:
-            self.weights = torch.ones_like(alphas_cumprod)
+        self.weights = loss_weights(config, self.noise_scheduler.alphas_cumprod).to(device)
+        if base_outputs is not None:
+            base_outputs.check_size(low_res_shape(self.size, config.low_res_size))
 
-    def prepare(self, batch: dict[str, torch.Tensor]) -> tuple[dict[str, torch.Tensor], torch.Tensor | None]:
-        """Images at the network's size, and the low-resolution condition of a super-resolution stage."""
-        batch = {name: value.to(self.device) for name, value in batch.items()}
+    def prepare(
+        self, batch: dict[str, torch.Tensor], draw: TrainingDraw | None = None
+    ) -> tuple[dict[str, torch.Tensor], torch.Tensor | None]:
+        """Images at the network's size, and the low-resolution condition of a super-resolution stage.
+
+        Args:
+            batch: as `training.dataset.collate` makes it, on any device.
+            draw (`TrainingDraw`, *optional*): says for which rows the base stage's output is enlarged; for all others,
+                and without it, the downsampled person image is.
+
+        Returns:
+            The images, (B, 3, *size) float32 in [-1, 1], and the poses, (B, 18, 3), by column; the small picture
+            upsampled to (B, 3, *size) in [-1, 1], `None` for a base stage.
+        """
+        batch = {name: value.to(self.device, non_blocking=True) for name, value in batch.items()}
         images = prepare_images(batch, self.processor, self.size)
         if self.low_res_mode is None:
             return images, None
-        return images, low_res_condition(
-            images["person_image"], self.processor, self.config.low_res_size, self.low_res_mode
-        )
+        small = downsampled_image(images["person_image"], self.processor, self.config.low_res_size)
+        if draw is not None and self.base_outputs is not None:
+            small = self.base_outputs.put_into(small, batch, draw)
+        return images, self.processor.upsample_low_res(small, *self.size, self.low_res_mode)
 
     def loss(
-        self, unet: torch.nn.Module, batch: dict[str, torch.Tensor], step: int, indices: list[int]
+        self, model: torch.nn.Module, batch: dict[str, torch.Tensor], step: int, indices: list[int]
+    ) -> LossOutput:
+        """The loss of the samples `indices` of the global batch of step `step`, whose rows are `batch`."""
+        draw = draw_batch(self.config, step, indices, self.size)
+        images, low_res_image = self.prepare(batch, draw)
+        draw = draw.to(self.device)
+        inputs = network_inputs(images, low_res_image, draw, self.image_noising_scheduler)
+        error = self._squared_error(model, images["person_image"], draw.timesteps, draw.noise, inputs)
+        return LossOutput(error * self.weights[draw.timesteps], error.detach(), draw.timesteps, draw)
+
+    def loss_at(
+        self,
+        model: torch.nn.Module,
+        batch: dict[str, torch.Tensor],
+        timesteps: torch.Tensor,
+        noise: torch.Tensor,
     ) -> torch.Tensor:
-        """Weighted squared error per sample, (B,) float32."""
+        """The squared error of each sample at given timesteps and noise, with all conditions and no noise in them.
+
+        Args:
+            timesteps (`torch.Tensor`): (B,) int64.
+            noise (`torch.Tensor`): (B, 3, *size) float32.
+
+        Returns:
+            `torch.Tensor`: (B,) float32, not weighted.
+        """
         images, low_res_image = self.prepare(batch)
-        draw = draw_batch(self.config, step, indices, self.size).to(self.device)
-        inputs = network_inputs(images, low_res_image, draw, self.augmentation_scheduler)
-        person_image = images["person_image"]
-        noisy_image = self.noise_scheduler.add_noise(person_image, draw.noise, draw.timesteps)
-        prediction = unet(noisy_image, draw.timesteps, **inputs).sample
-        target = prediction_target(self.noise_scheduler, person_image, draw.noise, draw.timesteps)
-        return weighted_loss(prediction, target, self.weights, draw.timesteps)
+        timesteps, noise = timesteps.to(self.device), noise.to(self.device)
+        return self._squared_error(
+            model, images["person_image"], timesteps, noise, clean_inputs(images, low_res_image)
+        )
+
+    def _squared_error(
+        self,
+        model: torch.nn.Module,
+        image: torch.Tensor,
+        timesteps: torch.Tensor,
+        noise: torch.Tensor,
+        inputs: dict[str, torch.Tensor],
+    ) -> torch.Tensor:
+        noisy_image = self.noise_scheduler.add_noise(image, noise, timesteps)
+        prediction = model(noisy_image, timesteps, **inputs).sample
+        return squared_error(prediction, prediction_target(self.noise_scheduler, image, noise, timesteps))
 
     def save_samples(self, unet: ModelMixin, batch: dict[str, torch.Tensor], path: Path) -> None:
         """A sheet of fixed rows: agnostic image, garment, low resolution, result, truth."""

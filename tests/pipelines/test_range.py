@@ -14,7 +14,7 @@ from tiny_cascade import random_unet
 
 from diffusers_tryon import TryOnCascadePipeline, TryOnImageProcessor
 from diffusers_tryon.schedules import create_scheduler
-from diffusers_tryon.training.batches import low_res_condition, prepare_images
+from diffusers_tryon.training.batches import downsampled_image, prepare_images
 
 
 IMAGE_COLUMNS = ("person_image", "agnostic_image", "garment_image")
@@ -56,7 +56,8 @@ def seen_in_training(image: np.ndarray, mode: str) -> torch.Tensor:
     batch |= {name: torch.zeros(1, 18, 3) for name in ("person_pose", "garment_pose")}
     processor = TryOnImageProcessor()
     images = prepare_images(batch, processor, (32, 32))
-    return low_res_condition(images["person_image"], processor, 16, mode)
+    small = downsampled_image(images["person_image"], processor, 16)
+    return processor.upsample_low_res(small, 32, 32, mode)
 
 
 def seen_in_the_pipeline(image: np.ndarray, scheduler: str, **arguments) -> tuple[torch.Tensor, TryOnCascadePipeline]:
