@@ -9,7 +9,7 @@ scheduler class of our own is needed and any of them can be swapped for another.
 
 import inspect
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import diffusers
@@ -120,7 +120,7 @@ def cosine_betas(num_train_timesteps: int = NUM_TRAIN_TIMESTEPS) -> list[float]:
 
 
 def shifted_cosine_betas(
-    image_size: int | tuple[int, int], base_size: int = 64, num_train_timesteps: int = NUM_TRAIN_TIMESTEPS
+    image_size: int | Sequence[int], base_size: int = 64, num_train_timesteps: int = NUM_TRAIN_TIMESTEPS
 ) -> list[float]:
     """The cosine schedule shifted for larger images (Simple Diffusion, arXiv 2301.11093, equation 3).
 
@@ -128,10 +128,10 @@ def shifted_cosine_betas(
     one of `base_size` has under the cosine schedule when its log-SNR falls by `2 log(base_size / image_size)`.
 
     Args:
-        image_size (`int` or `tuple[int, int]`): Side of the images in pixels; of (height, width) the geometric mean.
+        image_size (`int` or `Sequence[int]`): Side of the images in pixels; of (height, width) the geometric mean.
         base_size (`int`, defaults to 64): The side at which the schedule is the plain cosine.
     """
-    side = math.sqrt(math.prod(image_size)) if isinstance(image_size, tuple) else image_size
+    side = math.sqrt(math.prod(image_size)) if isinstance(image_size, Sequence) else image_size
     if side <= 0 or base_size <= 0:
         raise ValueError(f"`image_size` and `base_size` must be positive, got {image_size} and {base_size}.")
 

@@ -1,0 +1,265 @@
+# Copyright 2026 The diffusers-tryon authors.
+# SPDX-License-Identifier: Apache-2.0
+"""What a run starts from: a preset's random weights, or a pipeline, a network or a run that is trained further."""
+
+import json
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import diffusers
+import torch
+from diffusers import DDPMScheduler
+from diffusers.models.modeling_utils import ModelMixin
+from diffusers.schedulers.scheduling_utils import SchedulerMixin
+from huggingface_hub import snapshot_download
+from huggingface_hub.errors import (
+    HfHubHTTPError,
+    HFValidationError,
+    LocalEntryNotFoundError,
+    OfflineModeIsEnabled,
+    RepositoryNotFoundError,
+)
+
+from diffusers_tryon.models.presets import create_unet
+from diffusers_tryon.models.unet_parallel import ParallelUNetModel
+from diffusers_tryon.models.unet_parallel_reference import ReferenceParallelUNetModel
+from diffusers_tryon.pipelines.hub_download import download_components
+from diffusers_tryon.schedules import (
+    check_scheduler,
+    create_scheduler,
+    reference_cosine_betas,
+    reference_linear_betas,
+    shifted_cosine_betas,
+)
+from diffusers_tryon.training.configuration import TrainingConfig
+from diffusers_tryon.training.lora import add_lora
+from diffusers_tryon.training.stage import schedule_of_run
+
+
+_NETWORKS = {network.__name__: network for network in (ParallelUNetModel, ReferenceParallelUNetModel)}
+_PIPELINE_FILE, _NETWORK_FILE, _RUN_FILE = "model_index.json", "config.json", "training_config.json"
+# Where a run, and a checkpoint of one, has its averaged weights.
+_RUN_FOLDERS = ("ema", "unet")
+
+
+class InitialNetwork(NamedTuple):
+    """
+    Attributes:
+        unet: on the CPU, float32, in training mode; with `lora_rank` it has adapters, which alone train.
+        betas: of the run's noise schedule; `None` is Diffusers' own cosine schedule.
+        image_noising_scheduler: of the noise that augments conditioning images.
+        prediction_type: what the source's network predicts, `None` if it does not say.
+    """
+
+    unet: ModelMixin
+    betas: list[float] | None
+    image_noising_scheduler: DDPMScheduler
+    prediction_type: str | None
+
+
+def load_initial(config: TrainingConfig) -> InitialNetwork:
+    """The network that a run with these settings starts from; what is random about it depends on the seed alone.
+
+    Args:
+        config: `preset` with `unet_overrides`; or `initial_model`, a folder or an id on the Hub of a pipeline, of a
+            network, of a finished run or of a checkpoint of one. `diffusers-tryon convert` makes pipelines of the
+            reference code's checkpoints.
+
+    Raises:
+        ValueError: the source is none of these, its weights are missing or do not fit, or it is for another stage,
+            prediction type or noise schedule than the run; or a LoRA target is no layer of it.
+        OSError: the Hub cannot be reached.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(config.seed)
+        initial = _from_preset(config) if config.preset is not None else _from_model(config)
+        _check_stage(config, initial.unet)
+        if config.lora_rank is not None:
+            add_lora(initial.unet, config)
+    return initial._replace(unet=initial.unet.train())
+
+
+def trainable_parameters(unet: torch.nn.Module) -> dict[str, torch.nn.Parameter]:
+    """The parameters that are trained, averaged and saved, by name; once the network is distributed, its shards."""
+    return {name: parameter for name, parameter in unet.named_parameters() if parameter.requires_grad}
+
+
+def _from_preset(config: TrainingConfig) -> InitialNetwork:
+    unet = create_unet(config.preset, **config.unet_overrides)
+    return InitialNetwork(unet, schedule_of_run(config, unet.config.sample_size), _default_noising(unet), None)
+
+
+def _from_model(config: TrainingConfig) -> InitialNetwork:
+    folder = Path(config.initial_model)
+    if folder.exists():
+        kind = _kind_of(folder, config)
+    else:
+        folder, kind = _download(config)
+    if kind == "pipeline":
+        unet = _load_network(folder / f"{config.stage}_unet", config)
+        scheduler = _load_scheduler(folder / f"{config.stage}_scheduler", config)
+        noising = _load_scheduler(folder / "image_noising_scheduler", config)
+    else:
+        unet = _load_network(folder / kind, config)
+        scheduler = _scheduler_of_run(folder / kind, unet, config)
+        noising = _default_noising(unet)
+    prediction_type = None if scheduler is None else scheduler.config.prediction_type
+    if prediction_type not in (None, config.prediction_type):
+        raise ValueError(
+            f"`prediction_type` is {config.prediction_type!r}, and the network of `initial_model` "
+            f"{config.initial_model} predicts {prediction_type!r}."
+        )
+    return InitialNetwork(unet, _choose_betas(config, scheduler, unet), noising, prediction_type)
+
+
+def _check_stage(config: TrainingConfig, unet: ModelMixin) -> None:
+    if unet.config.low_res_conditioning != (config.stage == "sr"):
+        setting = "initial_model" if config.preset is None else "preset"
+        kind = "super-resolution" if unet.config.low_res_conditioning else "the base stage"
+        raise ValueError(
+            f"`stage` is {config.stage!r}, and the network of `{setting}` {getattr(config, setting)} is one for "
+            f"{kind} (its `low_res_conditioning` says so)."
+        )
+
+
+# Files
+
+
+def _kind_of(folder: Path, config: TrainingConfig) -> str:
+    """ "pipeline", or the subfolder of a network."""
+    if (folder / _PIPELINE_FILE).is_file():
+        return "pipeline"
+    for name in (".", *_RUN_FOLDERS):
+        if (folder / name / _NETWORK_FILE).is_file():
+            return name
+    raise ValueError(
+        f"`initial_model` must be a pipeline ({_PIPELINE_FILE}), a network ({_NETWORK_FILE}) or a finished run "
+        f"(unet/{_NETWORK_FILE}), {config.initial_model} is none of these."
+    )
+
+
+def _download(config: TrainingConfig) -> tuple[Path, str]:
+    """The folder in the cache and its kind, with the files of what is needed."""
+    source = config.initial_model
+    networks = [f"{name}/{{}}".removeprefix("./") for name in (".", *_RUN_FOLDERS)]
+    settings = [name.format(file) for name in networks for file in (_NETWORK_FILE, _RUN_FILE)]
+    try:
+        folder = Path(snapshot_download(source, allow_patterns=[_PIPELINE_FILE, *settings]))
+        kind = _kind_of(folder, config)
+        if kind == "pipeline":
+            stage = config.stage
+            names = [f"{stage}_unet", f"{stage}_scheduler", "image_noising_scheduler"]
+            return Path(download_components(source, names, config_name=_PIPELINE_FILE, revision=folder.name)), kind
+        weights = f"{kind}/diffusion_pytorch_model*".removeprefix("./")
+        snapshot_download(source, revision=folder.name, allow_patterns=[f"{weights}.safetensors", f"{weights}.json"])
+        return folder, kind
+    except (HFValidationError, RepositoryNotFoundError) as error:
+        raise ValueError(
+            f"`initial_model` must be a folder or the id of a repository on the Hub, {source} is neither."
+        ) from error
+    except (HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled) as error:
+        raise OSError(
+            f"`initial_model` {source} is no folder here, and it cannot be read from the Hub: "
+            f"{str(error).splitlines()[0]}"
+        ) from error
+
+
+def _read_json(path: Path, config: TrainingConfig) -> dict[str, Any]:
+    try:
+        return json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise ValueError(
+            f"`initial_model` {config.initial_model} has no {path.parent.name}/{path.name} that can be read."
+        ) from error
+
+
+def _load_network(folder: Path, config: TrainingConfig) -> ModelMixin:
+    name = _read_json(folder / _NETWORK_FILE, config).get("_class_name")
+    source = f"`initial_model` {config.initial_model}"
+    if name not in _NETWORKS:
+        raise ValueError(f"{source} must hold a network of {' or '.join(_NETWORKS)}, got {name}.")
+    try:
+        unet, report = _NETWORKS[name].from_pretrained(
+            folder, dtype=torch.float32, use_safetensors=True, output_loading_info=True
+        )
+    except (OSError, RuntimeError, ValueError) as error:
+        reason = str(error).splitlines()[0].split(". ")[0]
+        raise ValueError(
+            f"The weights of {source} cannot be read, or do not fit its configuration: {reason}."
+        ) from error
+    for problem in ("missing", "unexpected"):
+        keys = report[f"{problem}_keys"]
+        if keys:
+            raise ValueError(
+                f"The weights of {source} do not fit its configuration: {len(keys)} {problem}, {keys[0]}."
+            )
+    # Diffusers would write the folder of this machine into the trained network's configuration.
+    unet.register_to_config(_name_or_path=Path(config.initial_model).name)
+    return unet
+
+
+# Schedules
+
+
+def _load_scheduler(folder: Path, config: TrainingConfig) -> SchedulerMixin:
+    values = _read_json(folder / "scheduler_config.json", config)
+    scheduler_class = getattr(diffusers, values["_class_name"], None)
+    if scheduler_class is None:
+        raise ValueError(
+            f"The {folder.name} of `initial_model` {config.initial_model} is a {values['_class_name']}, which "
+            f"Diffusers does not have."
+        )
+    scheduler = scheduler_class.from_pretrained(folder)
+    check_scheduler(scheduler, name=folder.name)
+    return scheduler
+
+
+def _scheduler_of_run(folder: Path, unet: ModelMixin, config: TrainingConfig) -> DDPMScheduler | None:
+    """The schedule that a network was trained on, where a run left its settings beside it."""
+    if not (folder / _RUN_FILE).is_file():
+        return None
+    trained = TrainingConfig.from_dict(_read_json(folder / _RUN_FILE, config))
+    if trained.noise_schedule == "initial":
+        return None
+    betas = schedule_of_run(trained, unet.config.sample_size)
+    return create_scheduler("ddpm", trained_betas=betas, prediction_type=trained.prediction_type)
+
+
+def _choose_betas(config: TrainingConfig, scheduler: SchedulerMixin | None, unet: ModelMixin) -> list[float] | None:
+    """The run's betas, which must be those that the network was trained on, where these are known."""
+    size = unet.config.sample_size
+    if config.noise_schedule != "initial":
+        chosen = schedule_of_run(config, size)
+        if scheduler is not None and not _same_schedule(scheduler, chosen):
+            raise ValueError(
+                f"`noise_schedule` is {config.noise_schedule!r}, and that of `initial_model` {config.initial_model} is "
+                f"{_name_of(scheduler, size)}. `noise_schedule: initial` takes it."
+            )
+        return chosen
+    if scheduler is None:
+        raise ValueError(
+            f"`noise_schedule: initial` needs a pipeline in `initial_model`, {config.initial_model} has a network "
+            f"without a schedule."
+        )
+    return None if _same_schedule(scheduler, None) else scheduler.betas.tolist()
+
+
+def _same_schedule(scheduler: SchedulerMixin, betas: list[float] | None) -> bool:
+    other = create_scheduler("ddpm", trained_betas=betas)
+    return torch.allclose(scheduler.betas, other.betas, rtol=1e-3, atol=1e-8)
+
+
+def _name_of(scheduler: SchedulerMixin, size: int | tuple[int, int]) -> str:
+    known = {
+        "'cosine'": None,
+        "'shifted_cosine'": shifted_cosine_betas(size),
+        "the cosine of the reference code": reference_cosine_betas(),
+    }
+    return next((name for name, betas in known.items() if _same_schedule(scheduler, betas)), "another")
+
+
+def _default_noising(unet: ModelMixin) -> DDPMScheduler:
+    """The schedule of the noise in conditioning images that a network's levels are about."""
+    if isinstance(unet, ReferenceParallelUNetModel):
+        return create_scheduler("ddpm", trained_betas=reference_linear_betas(), prediction_type="epsilon")
+    return create_scheduler("ddpm")

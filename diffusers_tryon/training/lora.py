@@ -1,0 +1,82 @@
+# Copyright 2026 The diffusers-tryon authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Low-rank adapters (LoRA, arXiv 2106.09685) on a network whose own weights stay, through peft."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from diffusers.models.modeling_utils import ModelMixin
+
+from diffusers_tryon.pipelines.pipeline_tryon_cascade import TryOnCascadePipeline
+from diffusers_tryon.training.configuration import TrainingConfig
+
+
+_ADAPTER = "default"
+_LAYERS = (torch.nn.Linear, torch.nn.Conv2d)
+
+
+def add_lora(unet: ModelMixin, config: TrainingConfig) -> None:
+    """Freeze a network and give the layers of `config.lora_target_modules` adapters, which change nothing yet.
+
+    The first factor of an adapter is drawn from torch's default generator, the second is zero.
+
+    Raises:
+        ValueError: a target is no linear layer or convolution of the network, or peft is not installed.
+    """
+    try:
+        from peft import LoraConfig
+    except ImportError as error:
+        raise ValueError("`lora_rank` needs peft: install the extra `lora` (diffusers-tryon[lora]).") from error
+    layers = [name for name, module in unet.named_modules() if isinstance(module, _LAYERS)]
+    unknown = [
+        target
+        for target in config.lora_target_modules
+        if not any(f".{name}".endswith(f".{target}") for name in layers)
+    ]
+    if unknown or not config.lora_target_modules:
+        kinds = sorted({_kind_of_layer(name) for name in layers})
+        raise ValueError(
+            f"`lora_target_modules` must be names of layers, or their last parts, got "
+            f"{', '.join(map(repr, unknown)) or 'none'}. There are: {', '.join(kinds)}."
+        )
+    unet.add_adapter(
+        LoraConfig(
+            r=config.lora_rank,
+            lora_alpha=config.lora_rank if config.lora_alpha is None else config.lora_alpha,
+            target_modules=list(config.lora_target_modules),
+        ),
+        adapter_name=_ADAPTER,
+    )
+
+
+def _kind_of_layer(name: str) -> str:
+    """ "down_blocks.1.0.cross_attention.to_out.0" -> "to_out.0"."""
+    parts = name.split(".")
+    first = len(parts) - 1
+    while parts[first].isdigit():
+        first -= 1
+    return ".".join(parts[first:])
+
+
+def save_lora(folder: Path, stage: str, unet: ModelMixin, parameters: Mapping[str, torch.Tensor]) -> None:
+    """Write adapters as Diffusers does, `pytorch_lora_weights.safetensors` for the pipeline's `load_lora_weights`.
+
+    Args:
+        folder: where to.
+        stage: whose adapters they are, "base" or "sr".
+        unet: the network that has them; only their settings are read.
+        parameters: the adapters' weights by the names of the network's trained parameters, whole ones and not shards.
+    """
+    from peft import get_peft_model_state_dict
+
+    layers = get_peft_model_state_dict(unet, state_dict=dict(parameters), adapter_name=_ADAPTER)
+    layers = {name: value.detach().cpu().contiguous() for name, value in layers.items()}
+    component = f"{stage}_unet"
+    TryOnCascadePipeline.save_lora_weights(
+        folder,
+        **{
+            f"{component}_lora_layers": layers,
+            f"{component}_lora_adapter_metadata": unet.peft_config[_ADAPTER].to_dict(),
+        },
+    )
