@@ -21,15 +21,15 @@ from accelerate import Accelerator
 from accelerate.utils import set_seed, tqdm
 from diffusers.models.modeling_utils import ModelMixin
 from diffusers.training_utils import EMAModel
-from torch.utils.data import DataLoader
 
 from diffusers_tryon import create_unet
 from diffusers_tryon.schedules import create_scheduler
 from diffusers_tryon.training.base_outputs import BaseOutputs
 from diffusers_tryon.training.checkpoints import list_checkpoints, save_checkpoint
 from diffusers_tryon.training.configuration import TrainingConfig, parse_config
-from diffusers_tryon.training.dataset import SampleRows, collate, open_training_rows, open_validation_rows
-from diffusers_tryon.training.order import StepSampler, local_indices
+from diffusers_tryon.training.dataset import collate, open_training_rows, open_validation_rows
+from diffusers_tryon.training.loader import TrainingBatches
+from diffusers_tryon.training.order import local_indices
 from diffusers_tryon.training.stage import TrainingStage, learning_rate, schedule_of_run
 
 
@@ -62,11 +62,9 @@ def train(config: TrainingConfig) -> None:
 
     # Data in an order that depends on the seed and the step alone.
     rows = open_training_rows(config)
-    sample_rows = open_validation_rows(config) if config.validation_dataset else rows
+    sample_rows = open_validation_rows(config)
     sample_batch = collate([sample_rows[index] for index in range(min(NUM_SAMPLE_ROWS, len(sample_rows)))])
-    sampler = StepSampler(len(rows), config, start_step, accelerator.process_index, accelerator.num_processes)
-    samples = SampleRows(rows, config)
-    batches = iter(DataLoader(samples, batch_sampler=sampler, collate_fn=collate, num_workers=config.num_workers))
+    batches = TrainingBatches(rows, config, start_step, accelerator.process_index, accelerator.num_processes)
 
     def write_checkpoint(folder: Path) -> None:
         state = {
@@ -120,6 +118,7 @@ def train(config: TrainingConfig) -> None:
                 stage.save_samples(unet, sample_batch, run_dir / "samples" / f"step-{done:08d}.png")
             started = time.perf_counter()
     progress.close()
+    batches.close()
 
     if accelerator.is_main_process:
         ema.copy_to(unet.parameters())

@@ -14,7 +14,9 @@ import os
 import re
 import tarfile
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +39,7 @@ METADATA_FILE = "metadata.jsonl"
 _SHARD_NAME = re.compile(r"(?:data/)?(?P<split>[a-zA-Z]\w*)(?:-[^/]*)?\.(?P<suffix>parquet|tar)")
 _METADATA_NAME = re.compile(r"(?:(?P<split>[a-zA-Z]\w*)/)?metadata\.jsonl")
 _PARQUET_END = b"PAR1"
+_FILES_COUNTED_AT_ONCE = 16
 _LAYOUT_OF_SUFFIX = {"parquet": PARQUET, "tar": WEBDATASET}
 
 
@@ -57,6 +60,12 @@ class SplitFiles:
     def below(self, prefix: str, storage_options: dict[str, Any] | None = None) -> "SplitFiles":
         """The same files in a folder or at a URL."""
         return SplitFiles(self.layout, [prefix + name for name in self.files], storage_options or {})
+
+    def shards(self) -> "list[SplitFiles]":
+        """What can be read apart from the rest: each Parquet or tar file, or an imagefolder as a whole."""
+        if self.layout == IMAGEFOLDER:
+            return [self]
+        return [SplitFiles(self.layout, [file], self.storage_options) for file in self.files]
 
 
 def find_splits(names: Iterable[str]) -> dict[str, SplitFiles]:
@@ -124,6 +133,40 @@ def stored_features(split_files: SplitFiles, name: str) -> Features:
             f"{SCHEMA_VERSION}. Install a newer one."
         )
     return dataset_features(tuple(column for column in EXTRA_COLUMNS if column in first_row))
+
+
+def count_rows(split_files: SplitFiles, name: str) -> list[int]:
+    """The number of rows of each of `split_files.shards()`, without reading the rows.
+
+    Of a Parquet file the footer is read, of an imagefolder the metadata. A tar file has no such list: on disk its
+    members' headers are read one after another, which from the Hub takes most of the file.
+
+    Args:
+        name (`str`): what errors call the dataset.
+
+    Raises:
+        ValueError: a file cannot be read; the message names it.
+    """
+
+    def count(shard: SplitFiles) -> int:
+        return sum(_count_rows_of_file(shard, path, name) for path in shard.files)
+
+    with ThreadPoolExecutor(_FILES_COUNTED_AT_ONCE) as executor:
+        return list(executor.map(count, split_files.shards()))
+
+
+def _count_rows_of_file(split_files: SplitFiles, path: str, name: str) -> int:
+    try:
+        with fsspec.open(path, **split_files.storage_options) as file:
+            if split_files.layout == PARQUET:
+                return parquet.read_metadata(file).num_rows
+            if split_files.layout == IMAGEFOLDER:
+                return sum(1 for line in file if line.strip())
+            with tarfile.open(fileobj=file, mode="r:") as archive:
+                keys = [split_member_name(member.name)[0] for member in archive if member.isfile()]
+            return sum(1 for _ in groupby(keys))
+    except (ArrowException, tarfile.TarError, OSError) as error:
+        raise ValueError(f"The dataset {name} cannot be read, {path} is broken or cut short: {error}") from error
 
 
 def _first_row_of_parquet(split_files: SplitFiles, name: str) -> dict[str, Any] | None:

@@ -78,6 +78,11 @@ def list_splits(path: str, revision: str | None = None, token: str | bool | None
     return list(_find_splits(path, revision, token)[0])
 
 
+def dataset_commit(path: str, revision: str | None = None, token: str | bool | None = None) -> str | None:
+    """The commit that a dataset on the Hub would be read at; `None` for one on disk."""
+    return _find_splits(path, revision, token)[1]
+
+
 def open_split(
     path: str, split: str, streaming: bool, revision: str | None = None, token: str | bool | None = None
 ) -> SplitFiles:

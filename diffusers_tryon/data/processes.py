@@ -24,7 +24,7 @@ def worker_processes(workers: int, consequence: str) -> Iterator[ProcessPoolExec
     """
     with _single_thread_for_children():
         executor = ProcessPoolExecutor(
-            workers, mp_context=multiprocessing.get_context("spawn"), initializer=_end_with_parent
+            workers, mp_context=multiprocessing.get_context("spawn"), initializer=end_with_parent
         )
         try:
             yield executor
@@ -51,7 +51,7 @@ def _single_thread_for_children() -> Iterator[None]:
             os.environ["OMP_NUM_THREADS"] = before
 
 
-def _end_with_parent() -> None:
+def end_with_parent() -> None:
     """Keep no worker behind when the process that started it is killed."""
 
     def wait() -> None:

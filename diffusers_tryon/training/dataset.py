@@ -1,27 +1,34 @@
 # Copyright 2026 The diffusers-tryon authors.
 # SPDX-License-Identifier: Apache-2.0
-"""The rows of a run: opened, decoded, augmented, and stacked to batches."""
+"""The rows of a run: opened, decoded, augmented, and stacked to batches; what identifies and licenses them."""
 
+import os
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+import yaml
+from huggingface_hub import DatasetCard
+from huggingface_hub.errors import EntryNotFoundError
 from torch.utils.data import Dataset
 
 from diffusers_tryon.data.augmentation import augment_row, draw_augmentation
-from diffusers_tryon.data.loading import load_tryon_dataset, without_decoding
+from diffusers_tryon.data.layouts import count_rows
+from diffusers_tryon.data.loading import dataset_commit, load_tryon_dataset, open_split, without_decoding
 from diffusers_tryon.data.rows import RowError, decode_row
+from diffusers_tryon.data.shards import hash_ids
+from diffusers_tryon.rendering.samples import RENDERER_VERSION
 from diffusers_tryon.rendering.stream import RenderedRows
+from diffusers_tryon.training.columns import IMAGE_COLUMNS, POSE_COLUMNS, training_columns
 from diffusers_tryon.training.configuration import RENDERED, TrainingConfig
 from diffusers_tryon.training.order import Sample
 from diffusers_tryon.training.randomness import augmentation_generator
+from diffusers_tryon.training.streaming import StreamedRows
 
 
-IMAGE_COLUMNS = ("person_image", "agnostic_image", "garment_image")
-POSE_COLUMNS = ("person_pose", "garment_pose")
-# What augmentation needs beside these, and what it takes where a dataset has it.
-MASK_COLUMNS = ("agnostic_mask",)
-GARMENT_COLUMNS = ("garment_parse", "category")
+# Of rendered people: the renderer and all that it draws are this package's.
+RENDERED_LICENSE = "apache-2.0"
 
 
 class TryOnRows(Dataset):
@@ -38,11 +45,8 @@ class TryOnRows(Dataset):
 
     def __init__(self, source: str, split: str = "train", with_masks: bool = False):
         rows = without_decoding(load_tryon_dataset(source, split))
-        columns = IMAGE_COLUMNS + POSE_COLUMNS + (MASK_COLUMNS if with_masks else ())
-        if with_masks and all(name in rows.column_names for name in GARMENT_COLUMNS):
-            columns += GARMENT_COLUMNS
         self.source = source
-        self.rows = rows.select_columns(list(columns))
+        self.rows = rows.select_columns(training_columns(rows.column_names, with_masks))
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -55,18 +59,80 @@ class TryOnRows(Dataset):
             raise RowError(f"Row {index} of the dataset {self.source} cannot be read: {error}") from error
 
 
-def open_training_rows(config: TrainingConfig) -> TryOnRows | RenderedRows:
-    """The decoded rows of `config.dataset`, with what their augmentation needs."""
+Rows = TryOnRows | StreamedRows | RenderedRows
+
+
+def open_training_rows(config: TrainingConfig) -> Rows:
+    """The decoded rows of `config.dataset`, with what their augmentation needs.
+
+    Raises:
+        ValueError: the dataset cannot be found or read, lacks columns or has no rows.
+    """
+    return _open_rows(config, config.dataset, "train", with_masks=config.augmentation is not None)
+
+
+def open_validation_rows(config: TrainingConfig) -> Rows:
+    """The decoded rows of `config.validation_dataset`, those of its split "test"; without it the training rows.
+
+    Raises:
+        ValueError: as `open_training_rows`.
+    """
+    if config.validation_dataset is None:
+        return _open_rows(config, config.dataset, "train", with_masks=False)
+    return _open_rows(config, config.validation_dataset, "test", with_masks=False)
+
+
+def _open_rows(config: TrainingConfig, source: str, split: str, with_masks: bool) -> Rows:
+    if source == RENDERED:
+        return RenderedRows(config.rendered_size, config.seed, split)
+    return (StreamedRows if config.streaming else TryOnRows)(source, split, with_masks)
+
+
+def dataset_fingerprint(config: TrainingConfig) -> str:
+    """Words that change when the training rows of `config.dataset` do, the same on every machine.
+
+    A dataset on the Hub is identified by its commit, rendered rows by version, size and seed of the renderer, and a
+    folder by names, sizes and numbers of rows of its files: of an imagefolder the metadata, not the pictures.
+
+    Raises:
+        ValueError: the dataset cannot be found or read.
+    """
     if config.dataset == RENDERED:
-        return RenderedRows(config.rendered_size, config.seed)
-    return TryOnRows(config.dataset, with_masks=config.augmentation is not None)
+        return f"rendered, version {RENDERER_VERSION}, {config.rendered_size} px, seed {config.seed}"
+    commit = dataset_commit(config.dataset)
+    if commit is not None:
+        return f"{config.dataset}@{commit}"
+    files = open_split(config.dataset, "train", streaming=True)
+    sizes = count_rows(files, config.dataset)
+    names = [f"{os.path.relpath(path, config.dataset)} {os.path.getsize(path)}" for path in files.files]
+    return f"{sum(sizes)} rows, {hash_ids([*names, *map(str, sizes)])}"
 
 
-def open_validation_rows(config: TrainingConfig) -> TryOnRows | RenderedRows:
-    """The decoded rows of `config.validation_dataset`, those of its split "test"."""
-    if config.validation_dataset == RENDERED:
-        return RenderedRows(config.rendered_size, config.seed, "test")
-    return TryOnRows(config.validation_dataset, "test")
+def dataset_license(config: TrainingConfig) -> str | None:
+    """The licence of the training data: `config.dataset_license`, else `license` of the dataset's own card.
+
+    Returns:
+        `str` or `None`: as the card has it, several separated by commas; `None` if nothing is known.
+
+    Raises:
+        ValueError: the card cannot be read.
+    """
+    if config.dataset_license is not None:
+        return config.dataset_license
+    if config.dataset == RENDERED:
+        return RENDERED_LICENSE
+    path = Path(config.dataset)
+    card = path / "README.md" if path.is_dir() else config.dataset
+    try:
+        found = DatasetCard.load(card, ignore_metadata_errors=False).data.license
+    except (EntryNotFoundError, FileNotFoundError):
+        return None
+    except (yaml.YAMLError, ValueError) as error:
+        raise ValueError(
+            f"The card of the dataset {config.dataset}, README.md, has no front matter that can be read: {error}. Mend "
+            "it or give `dataset_license`."
+        ) from error
+    return ", ".join(found) if isinstance(found, list) else found
 
 
 class SampleRows(Dataset):
@@ -75,19 +141,23 @@ class SampleRows(Dataset):
     A sample carries its place in the run, so that any worker of any process augments it in the same way.
     """
 
-    def __init__(self, rows: TryOnRows | RenderedRows, config: TrainingConfig):
+    def __init__(self, rows: Rows, config: TrainingConfig):
         self.rows, self.config = rows, config
 
     def __getitem__(self, sample: Sample) -> dict[str, Any]:
-        row = self.rows[sample.row]
-        if self.config.augmentation is None:
-            return row
-        generator = augmentation_generator(self.config, sample)
-        return augment_row(row, draw_augmentation(self.config.augmentation, generator))
+        if isinstance(self.rows, StreamedRows):
+            row = self.rows.read(sample.row, lane=sample.index % self.config.stream_lanes)
+        else:
+            row = self.rows[sample.row]
+        if self.config.augmentation is not None:
+            generator = augmentation_generator(self.config, sample)
+            row = augment_row(row, draw_augmentation(self.config.augmentation, generator))
+        return row | {"row": sample.row}
 
 
 def collate(rows: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
-    """Stack decoded rows: images (B, 3, H, W) uint8, poses (B, 18, 3) float32.
+    """Stack decoded rows: images (B, 3, H, W) uint8, poses (B, 18, 3) float32, and where rows know it their number in
+    the dataset, `row` (B,) int64.
 
     Raises:
         ValueError: the pictures of a column are of several sizes.
@@ -102,4 +172,5 @@ def collate(rows: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
             )
     images = {name: torch.from_numpy(np.stack([row[name] for row in rows])) for name in IMAGE_COLUMNS}
     poses = {name: torch.from_numpy(np.stack([row[name] for row in rows])) for name in POSE_COLUMNS}
-    return {name: image.permute(0, 3, 1, 2) for name, image in images.items()} | poses
+    numbers = {"row": torch.tensor([row["row"] for row in rows])} if "row" in rows[0] else {}
+    return {name: image.permute(0, 3, 1, 2) for name, image in images.items()} | poses | numbers

@@ -2,16 +2,22 @@
 # SPDX-License-Identifier: Apache-2.0
 """Which row is which sample: the order of the data as a function of (seed, epoch), and its division among processes.
 
-No state has to be saved: the rows of a step follow from its number.
+No state has to be saved: the row of a sample follows from its step and its index in the global batch, and any step is
+as quickly found as the first.
 """
 
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from functools import lru_cache
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from torch.utils.data import Sampler
 
-from diffusers_tryon.training.configuration import RENDERED, TrainingConfig
+from diffusers_tryon.training.configuration import TrainingConfig
+
+
+# These end the seeds of a stream's order, so that no two of its permutations share their random numbers.
+_DEALING, _SHARDS_OF_LANE, _ROWS_OF_SHARD = 2, 3, 4
 
 
 class Sample(NamedTuple):
@@ -22,43 +28,116 @@ class Sample(NamedTuple):
     index: int
 
 
-class StepSampler(Sampler[list[Sample]]):
-    """Batches of samples for the steps `start_step` to `max_steps`, the rows shuffled anew in every epoch.
+class RowOrder(Protocol):
+    """Which row of the dataset is sample `index` of the global batch of step `step`."""
+
+    def row(self, step: int, index: int) -> int: ...
+
+
+class ShuffledOrder:
+    """All rows once in each epoch, in a permutation of (seed, epoch). A global batch may lie in several epochs.
 
     Args:
         num_rows: rows of the dataset.
-        config: seed, global batch size and number of steps.
+        config: seed and global batch size.
+    """
+
+    def __init__(self, num_rows: int, config: TrainingConfig):
+        self.num_rows, self.batch_size, self.seed = num_rows, config.global_batch_size, config.seed
+        self._permutation = lru_cache(maxsize=2)(self._permute)
+
+    def row(self, step: int, index: int) -> int:
+        epoch, position = divmod(step * self.batch_size + index, self.num_rows)
+        return int(self._permutation(epoch)[position])
+
+    def _permute(self, epoch: int) -> np.ndarray:
+        return np.random.default_rng([self.seed, epoch]).permutation(self.num_rows)
+
+
+class RenderedOrder:
+    """Row after row without end: rendered rows have no order that shuffling could spoil, and none comes twice."""
+
+    def __init__(self, config: TrainingConfig):
+        self.batch_size = config.global_batch_size
+
+    def row(self, step: int, index: int) -> int:
+        return step * self.batch_size + index
+
+
+class ShardOrder:
+    """An order in which few shards are open at a time.
+
+    The shards are dealt to `config.stream_lanes` lanes by the seed. Sample `index` of every global batch comes from lane
+    `index % stream_lanes`, which reads its shards one after another: their order is a permutation of (seed, lane, epoch
+    of the lane), and so is that of the rows within a shard. A lane sees each of its rows once in its epoch; lanes with
+    fewer rows than others begin their next epoch earlier.
+
+    Args:
+        shard_sizes: number of rows of each shard, at least one; rows are numbered through the shards in this order.
+        config: seed, global batch size and lanes.
+
+    Raises:
+        ValueError: the lanes do not divide the global batch, or are more than the shards.
+    """
+
+    def __init__(self, shard_sizes: Sequence[int], config: TrainingConfig):
+        lanes, batch_size = config.stream_lanes, config.global_batch_size
+        if batch_size % lanes:
+            raise ValueError(f"`stream_lanes` must divide `global_batch_size`, {batch_size}, got {lanes}.")
+        if lanes > len(shard_sizes):
+            raise ValueError(
+                f"`stream_lanes` must be at most the number of shards of the dataset, {len(shard_sizes)}, got {lanes}."
+            )
+        self.lanes, self.rows_per_step, self.seed = lanes, batch_size // lanes, config.seed
+        self.sizes = np.asarray(shard_sizes)
+        self.first_rows = np.cumsum(self.sizes) - self.sizes
+        dealt = np.random.default_rng([self.seed, 0, 0, _DEALING]).permutation(len(self.sizes))
+        self.shards_of_lanes = [dealt[lane::lanes] for lane in range(lanes)]
+        self.rows_of_lanes = [int(self.sizes[shards].sum()) for shards in self.shards_of_lanes]
+        # A global batch may begin in one epoch or shard of a lane and end in the next.
+        self._shards_of_epoch = lru_cache(maxsize=2 * lanes)(self._permute_shards)
+        self._rows_of_shard = lru_cache(maxsize=2 * lanes)(self._permute_rows)
+
+    def row(self, step: int, index: int) -> int:
+        place, lane = divmod(index, self.lanes)
+        epoch, position = divmod(step * self.rows_per_step + place, self.rows_of_lanes[lane])
+        shards, ends = self._shards_of_epoch(lane, epoch)
+        turn = int(np.searchsorted(ends, position, side="right"))
+        shard = int(shards[turn])
+        rows = self._rows_of_shard(shard, epoch)
+        return int(self.first_rows[shard] + rows[position - ends[turn] + len(rows)])
+
+    def _permute_shards(self, lane: int, epoch: int) -> tuple[np.ndarray, np.ndarray]:
+        """The shards of a lane in the order of an epoch, and the lane's positions at which each ends."""
+        generator = np.random.default_rng([self.seed, epoch, lane, _SHARDS_OF_LANE])
+        shards = generator.permutation(self.shards_of_lanes[lane])
+        return shards, np.cumsum(self.sizes[shards])
+
+    def _permute_rows(self, shard: int, epoch: int) -> np.ndarray:
+        return np.random.default_rng([self.seed, epoch, shard, _ROWS_OF_SHARD]).permutation(self.sizes[shard])
+
+
+class StepSampler(Sampler[list[Sample]]):
+    """Batches of samples for the steps `start_step` to `max_steps`, one for each forward pass of a process.
+
+    Args:
+        order: which row is which sample.
+        config: global and micro-batch size, number of steps.
         start_step: the first step to yield.
         rank, world_size: this process takes every `world_size`-th sample of each micro-batch.
     """
 
-    def __init__(self, num_rows: int, config: TrainingConfig, start_step: int, rank: int, world_size: int):
-        self.num_rows, self.config = num_rows, config
-        self.start_step, self.rank, self.world_size = start_step, rank, world_size
+    def __init__(self, order: RowOrder, config: TrainingConfig, start_step: int, rank: int, world_size: int):
+        self.order, self.start_step, self.max_steps = order, start_step, config.max_steps
+        self.indices_of_micro_batches = local_indices(config, rank, world_size)
 
     def __len__(self) -> int:
-        num_micro_batches = len(local_indices(self.config, self.rank, self.world_size))
-        return (self.config.max_steps - self.start_step) * num_micro_batches
+        return (self.max_steps - self.start_step) * len(self.indices_of_micro_batches)
 
     def __iter__(self) -> Iterator[list[Sample]]:
-        order, epoch = None, -1
-        for step in range(self.start_step, self.config.max_steps):
-            rows = []
-            first = step * self.config.global_batch_size
-            for position in range(first, first + self.config.global_batch_size):
-                if position // self.num_rows != epoch:
-                    epoch = position // self.num_rows
-                    order = _row_order(self.config, epoch, self.num_rows)
-                rows.append(int(order[position % self.num_rows]))
-            for indices in local_indices(self.config, self.rank, self.world_size):
-                yield [Sample(rows[index], step, index) for index in indices]
-
-
-def _row_order(config: TrainingConfig, epoch: int, num_rows: int) -> Sequence[int]:
-    # Rendered rows have no order that shuffling could spoil, and are too many for a permutation.
-    if config.dataset == RENDERED:
-        return range(num_rows)
-    return np.random.default_rng([config.seed, epoch]).permutation(num_rows)
+        for step in range(self.start_step, self.max_steps):
+            for indices in self.indices_of_micro_batches:
+                yield [Sample(self.order.row(step, index), step, index) for index in indices]
 
 
 def local_indices(config: TrainingConfig, rank: int, world_size: int) -> list[list[int]]:

@@ -10,7 +10,6 @@ import datasets
 import numpy as np
 import pytest
 import torch
-from torch.utils.data import DataLoader
 
 from diffusers_tryon.data.augmentation import AugmentationSettings
 from diffusers_tryon.data.repack import repack
@@ -18,7 +17,8 @@ from diffusers_tryon.rendering.samples import row_id
 from diffusers_tryon.rendering.writer import write_pairs
 from diffusers_tryon.training.configuration import TrainingConfig
 from diffusers_tryon.training.dataset import SampleRows, TryOnRows, collate, open_training_rows, open_validation_rows
-from diffusers_tryon.training.order import Sample, StepSampler, local_indices
+from diffusers_tryon.training.loader import TrainingBatches
+from diffusers_tryon.training.order import RenderedOrder, Sample, StepSampler, local_indices
 from diffusers_tryon.training.randomness import augmentation_generator
 
 
@@ -43,16 +43,14 @@ def pool(tmp_path_factory):
 def samples_by_place(config: TrainingConfig, rank: int, world_size: int, num_workers: int) -> dict:
     """What a process trains on: (step, index) -> the sample's tensors."""
     rows = open_training_rows(config)
-    sampler = StepSampler(len(rows), config, 0, rank, world_size)
-    batches = iter(
-        DataLoader(SampleRows(rows, config), batch_sampler=sampler, collate_fn=collate, num_workers=num_workers)
-    )
+    batches = TrainingBatches(rows, dataclasses.replace(config, num_workers=num_workers), 0, rank, world_size)
     found = {}
     for step in range(config.max_steps):
         for indices in local_indices(config, rank, world_size):
             batch = next(batches)
             for place, index in enumerate(indices):
                 found[step, index] = {name: values[place] for name, values in batch.items()}
+    batches.close()
     return found
 
 
@@ -83,9 +81,9 @@ def test_rendering_while_training_equals_the_pool_on_disk(pool):
 
 
 def test_rendered_rows_never_come_twice():
-    samples = [sample for batch in StepSampler(2**32, CONFIG, 0, 0, 1) for sample in batch]
+    samples = [sample for batch in StepSampler(RenderedOrder(CONFIG), CONFIG, 0, 0, 1) for sample in batch]
     assert [sample.row for sample in samples] == list(range(12))
-    assert list(StepSampler(2**32, CONFIG, 2, 0, 1))[0] == samples[8:]
+    assert list(StepSampler(RenderedOrder(CONFIG), CONFIG, 2, 0, 1))[0] == samples[8:]
 
 
 def test_augmentation_depends_on_seed_step_and_index_alone():
