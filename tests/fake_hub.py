@@ -4,11 +4,15 @@
 
 In a test use the fixture `fake_hub`, which also points huggingface_hub at it. For another process:
 `subprocess.run(..., env={**os.environ, **hub.environment(cache_folder)})`.
+
+Faults of the requests that write: `hub.faults += [500, "drop", "hang"]` answers the next three with a status, an end of
+the connection, and silence; `hub.refused["somebody/model"] = 403` refuses all of one repository.
 """
 
 import base64
 import hashlib
 import json
+import socket
 import threading
 import urllib.parse
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -31,6 +35,11 @@ class FakeHub:
         self.repositories: dict[str, dict[str, dict[str, bytes]]] = {}
         self.commits: dict[str, dict[str, str]] = {}
         self.requests: list[str] = []
+        self.faults: list[int | str] = []
+        self.refused: dict[str, int] = {}
+        # Repositories that were created as private ones.
+        self.private: set[str] = set()
+        self.closed = threading.Event()
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
         self._server.daemon_threads = True
         self._server.hub = self
@@ -41,6 +50,7 @@ class FakeHub:
         return self
 
     def __exit__(self, *exception) -> None:
+        self.closed.set()
         self._server.shutdown()
         self._server.server_close()
 
@@ -53,8 +63,9 @@ class FakeHub:
         )
         monkeypatch.setattr(constants, "HF_HUB_CACHE", str(cache))
         monkeypatch.setattr(huggingface_hub.hf_api.api, "endpoint", self.url)
-        monkeypatch.setenv("HF_TOKEN", TOKEN)
-        monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+        # For what this process reads only now, and for processes that it starts.
+        for name, value in self.environment(cache).items():
+            monkeypatch.setenv(name, value)
 
     def environment(self, cache: Path) -> dict[str, str]:
         """Environment variables that point another process at the server and at a cache."""
@@ -127,6 +138,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         body, parts = self._body(), self._parts()
+        if self._is_faulty(parts, body):
+            return
         if parts == ["api", "repos", "create"]:
             self._create(json.loads(body))
         elif parts == ["api", "validate-yaml"]:
@@ -142,9 +155,25 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             self._send({"error": self.path}, 404)
 
+    def _is_faulty(self, parts: list[str], body: bytes) -> bool:
+        """Whether the request was answered with a fault, or not at all."""
+        repository = _created(json.loads(body)) if parts[1:] == ["repos", "create"] else _repository(parts[1:4])
+        fault = self.hub.refused.get(repository)
+        if fault is None and self.hub.faults:
+            fault = self.hub.faults.pop(0)
+        if fault == "hang":
+            self.hub.closed.wait()
+        if fault in ("hang", "drop"):
+            self.close_connection = True
+            self.connection.shutdown(socket.SHUT_RDWR)
+        elif fault is not None:
+            self._send({"error": f"fault {fault}"}, fault)
+        return fault is not None
+
     def _create(self, request: dict) -> None:
-        prefix = "" if request.get("type", "model") == "model" else f"{request['type']}s/"
-        repository = f"{prefix}{request.get('organization') or USER}/{request['name']}"
+        repository = _created(request)
+        if repository not in self.hub.repositories and request.get("visibility") == "private":
+            self.hub.private.add(repository)
         self.hub.create(repository)
         self._send({"url": f"{self.hub.url}/{repository}", "id": repository, "name": repository})
 
@@ -224,6 +253,12 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         if self.command != "HEAD":
             self.wfile.write(content)
+
+
+def _created(request: dict) -> str:
+    """The repository that a request for creation names."""
+    prefix = "" if request.get("type", "model") == "model" else f"{request['type']}s/"
+    return f"{prefix}{request.get('organization') or USER}/{request['name']}"
 
 
 def _repository(parts: list[str]) -> str:

@@ -1,0 +1,114 @@
+# Copyright 2026 The diffusers-tryon authors.
+# SPDX-License-Identifier: Apache-2.0
+"""One upload of a folder to the Hub, as a program of its own: `python upload.py '<request as JSON>'`.
+
+`BackgroundPush` starts it. A process, other than a thread, can be ended while it hangs (huggingface_hub waits for an
+answer without limit), takes no time from the training loop's interpreter and cannot crash it. It imports neither torch
+nor this package. It ends by itself when its standard input does, which is when the training process is gone.
+
+The request: `repo_id`, `private`, `folder`, `path_in_repo`, `message`. The answer, one line of JSON on the standard
+output: `reason`, null if all went well, and `is_final`, whether trying again is useless.
+"""
+
+import glob
+import json
+import os
+import signal
+import sys
+import tempfile
+import threading
+from pathlib import Path
+from typing import Any
+
+from huggingface_hub import HfApi, get_token, hf_hub_download
+from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, HFValidationError, OfflineModeIsEnabled
+
+
+# In the repository's root: what pushes to the root own.
+OWNED_FILES_NAME = "pushed_files.json"
+# Too many requests, a commit of somebody else in between, and timeouts pass; other refusals do not.
+_PASSING_STATUS = (408, 409, 412, 425, 429)
+
+
+def upload(request: dict[str, Any]) -> None:
+    """Make `path_in_repo` of the repository hold the files of `folder`, creating the repository if there is none.
+
+    Below a path, all other files are removed. At the root only those are that an earlier push to the root brought.
+    """
+    api = HfApi()
+    repo_id, path_in_repo = request["repo_id"], request["path_in_repo"]
+    api.create_repo(repo_id, private=request["private"], exist_ok=True)
+    if path_in_repo:
+        stale = ["*"]
+    else:
+        stale = [glob.escape(path) for path in owned_files(repo_id)]
+        write_owned_files(Path(request["folder"]))
+    api.upload_folder(
+        repo_id=repo_id,
+        folder_path=request["folder"],
+        path_in_repo=path_in_repo,
+        commit_message=request["message"],
+        # Files that are uploaded are never removed, whatever the patterns say.
+        delete_patterns=stale or None,
+    )
+
+
+def owned_files(repo_id: str) -> list[str]:
+    """Paths of the files that earlier pushes to the root brought."""
+    with tempfile.TemporaryDirectory() as cache:
+        try:
+            path = hf_hub_download(repo_id, OWNED_FILES_NAME, cache_dir=cache)
+            return json.loads(Path(path).read_text())
+        # No push so far, or a file that somebody edited.
+        except (EntryNotFoundError, json.JSONDecodeError):
+            return []
+
+
+def write_owned_files(folder: Path) -> None:
+    paths = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+    (folder / OWNED_FILES_NAME).write_text(json.dumps(sorted({*paths, OWNED_FILES_NAME}), indent=2) + "\n")
+
+
+def explain(error: Exception, repo_id: str) -> tuple[str, bool]:
+    """The reason of a failure in one line, and whether trying again is useless."""
+    if isinstance(error, OfflineModeIsEnabled):
+        return "the environment says to stay offline (HF_HUB_OFFLINE)", True
+    if isinstance(error, HfHubHTTPError) and error.response is not None:
+        status = error.response.status_code
+        if status == 401:
+            return "the Hub does not accept the token (`hf auth login`)", True
+        if status == 403:
+            return f"the token may not write to {repo_id}", True
+        message = error.server_message or str(error).splitlines()[0]
+        return f"the Hub answered {status}: {message}", status < 500 and status not in _PASSING_STATUS
+    message = (str(error).strip() or "no message").splitlines()[0]
+    # The Hub refuses a card whose front matter is wrong with a ValueError.
+    return f"{type(error).__name__}: {message}", isinstance(error, (HFValidationError, ValueError))
+
+
+def _end_with_standard_input() -> None:
+    sys.stdin.buffer.read()
+    os._exit(1)
+
+
+def main(request: dict[str, Any]) -> None:
+    # A signal to the whole process group is the training process's to answer.
+    for name in ("SIGINT", "SIGTERM", "SIGUSR1"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.SIG_IGN)
+    threading.Thread(target=_end_with_standard_input, daemon=True).start()
+    reason, is_final = None, False
+    if get_token() is None:
+        reason, is_final = "there is no token (`hf auth login`, or the environment variable HF_TOKEN)", True
+    else:
+        try:
+            upload(request)
+        except Exception as error:
+            reason, is_final = explain(error, request["repo_id"])
+    print(json.dumps({"reason": reason, "is_final": is_final}), flush=True)
+    # Threads of an upload that failed are not waited for.
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main(json.loads(sys.argv[1]))
