@@ -202,7 +202,9 @@ def test_the_root_loses_what_earlier_pushes_brought_and_nothing_else(fake_hub, b
 
 def test_a_folder_of_its_own_loses_all_that_is_not_pushed(fake_hub, background, tmp_path):
     fake_hub.create("me/run")
-    fake_hub.commit("me/run", {"README.md": b"theirs", "checkpoints/latest/old/x": b"", "checkpoints/other": b"theirs"})
+    fake_hub.commit(
+        "me/run", {"README.md": b"theirs", "checkpoints/latest/old/x": b"", "checkpoints/other": b"theirs"}
+    )
     push = background()
     push.push(write(tmp_path / "model", {"a": "1"}), "checkpoints/latest", "step 1")
     assert push.close(30) == []
@@ -249,7 +251,9 @@ def test_a_signal_ends_the_program_at_once_and_its_upload_with_it(fake_hub, tmp_
 
 
 def children(pid: int) -> list[int]:
-    return [int(text) for task in Path(f"/proc/{pid}/task").iterdir() for text in (task / "children").read_text().split()]
+    return [
+        int(text) for task in Path(f"/proc/{pid}/task").iterdir() for text in (task / "children").read_text().split()
+    ]
 
 
 def is_running(pid: int) -> bool:
