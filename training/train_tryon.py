@@ -6,7 +6,8 @@
     accelerate launch training/train_tryon.py --config training/configs/first-sr.yaml --max_steps 20000
 
 Run the same command again to go on from the newest checkpoint. The output folder gets `checkpoints/`, `samples/`,
-`metrics.jsonl` and at the end `unet/`, the averaged weights; `training/export_pipeline.py` makes a pipeline of them.
+`metrics.jsonl` and at the end `unet/`, the averaged weights, and `model/`, a pipeline of them;
+`training/export_pipeline.py` joins two runs to a cascade.
 """
 
 import json
@@ -23,6 +24,7 @@ from diffusers.models.modeling_utils import ModelMixin
 from diffusers.training_utils import EMAModel
 
 from diffusers_tryon import create_unet
+from diffusers_tryon.hub.export import MODEL_FOLDER, save_pipeline
 from diffusers_tryon.schedules import create_scheduler
 from diffusers_tryon.training.base_outputs import BaseOutputs
 from diffusers_tryon.training.checkpoints import list_checkpoints, save_checkpoint
@@ -124,6 +126,10 @@ def train(config: TrainingConfig) -> None:
         ema.copy_to(unet.parameters())
         unet.save_pretrained(run_dir / "unet")
         (run_dir / "unet" / "training_config.json").write_text(json.dumps(asdict(config), indent=2) + "\n")
+        save_pipeline(
+            *(run_dir / MODEL_FOLDER, config.stage, unet, stage.betas, config.prediction_type),
+            *(stage.image_noising_scheduler, config.base_model),
+        )
     accelerator.wait_for_everyone()
     accelerator.end_training()
 
