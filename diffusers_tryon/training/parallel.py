@@ -1,0 +1,189 @@
+# Copyright 2026 The diffusers-tryon authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Many processes: how the network is laid out over them, and what they have to agree on.
+
+Weights are float32 on every process (DDP) or in shards (FSDP2, `fully_shard`), and autocast chooses the precision of
+the forward pass, so that all layouts compute the same numbers up to the order of sums. The launcher chooses the
+layout; one path serves CPUs (gloo) and GPUs.
+"""
+
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+
+import torch
+import torch.distributed as dist
+from accelerate import Accelerator
+from accelerate.utils import FullyShardedDataParallelPlugin, GradientAccumulationPlugin, parse_flag_from_env
+from diffusers.models.modeling_utils import ModelMixin
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import CPUOffloadPolicy, FSDPModule, fully_shard
+from torch.distributed.tensor import DTensor
+from torch.nn.parallel import DistributedDataParallel
+
+from diffusers_tryon.training.configuration import TrainingConfig
+
+
+def create_accelerator(config: TrainingConfig) -> Accelerator:
+    """Joins the other processes of the run, and sets what holds for the whole process: TF32, deterministic kernels.
+
+    Raises:
+        ValueError: the launcher asks for a layout that training does not have.
+    """
+    if parse_flag_from_env("ACCELERATE_USE_DEEPSPEED"):
+        raise ValueError(
+            "The launcher's configuration must not ask for DeepSpeed. FSDP2 with `fsdp_reshard_after_forward: false` "
+            "shards what ZeRO-2 does, gradients and optimiser states: see training/accelerate/fsdp2_zero2.yaml."
+        )
+    torch.backends.cuda.matmul.allow_tf32 = config.tf32
+    torch.backends.cudnn.allow_tf32 = config.tf32
+    if config.deterministic:
+        # cuBLAS reads it when it is first used.
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        torch.use_deterministic_algorithms(True)
+    return Accelerator(
+        mixed_precision=config.mixed_precision,
+        # Accumulation follows from the batch sizes; a number in the launcher's configuration would divide the loss.
+        gradient_accumulation_plugin=GradientAccumulationPlugin(num_steps=1),
+        log_with=list(config.trackers) or None,
+        project_dir=config.output_dir,
+    )
+
+
+def distribute(unet: ModelMixin, config: TrainingConfig, accelerator: Accelerator) -> torch.nn.Module:
+    """Put the network on the devices of all processes, in place. Create optimiser and averages afterwards: sharding
+    replaces the parameters.
+
+    Args:
+        unet: float32, with the same weights on every process.
+
+    Returns:
+        `torch.nn.Module`: what `forward` is to be called on while training; `unet` itself but for DDP.
+
+    Raises:
+        ValueError: a setting or an option of the launcher does not go with sharding.
+        RuntimeError: the weights differ between processes.
+    """
+    unet.to(accelerator.device)
+    unet.train()
+    if config.channels_last:
+        unet.to(memory_format=torch.channels_last)
+    if config.gradient_checkpointing:
+        unet.enable_gradient_checkpointing()
+    check_same_weights(accelerator, unet)
+    if parse_flag_from_env("ACCELERATE_USE_FSDP"):
+        _shard(unet, config, accelerator)
+        if config.compile:
+            # Hooks between the blocks gather and free their weights, which a graph of the whole would break at anyway.
+            unet.compile_repeated_blocks()
+        return unet
+    if config.compile:
+        unet.compile()
+    if accelerator.num_processes == 1:
+        return unet
+    devices = [accelerator.device] if accelerator.device.type == "cuda" else None
+    return DistributedDataParallel(unet, device_ids=devices, gradient_as_bucket_view=True)
+
+
+def _shard(unet: ModelMixin, config: TrainingConfig, accelerator: Accelerator) -> None:
+    # accelerate itself knows FSDP on accelerators only and silently takes DDP on CPUs.
+    plugin = FullyShardedDataParallelPlugin()
+    if plugin.fsdp_version != 2:
+        raise ValueError(f"`fsdp_version` in the launcher's configuration must be 2, got {plugin.fsdp_version}.")
+    if isinstance(plugin.cpu_offload, CPUOffloadPolicy):
+        raise ValueError("`fsdp_offload_params` in the launcher's configuration must be false, got true.")
+    if plugin.activation_checkpointing:
+        raise ValueError(
+            "`fsdp_activation_checkpointing` in the launcher's configuration must be false, got true; the setting "
+            "`gradient_checkpointing` of the run does it."
+        )
+    if config.channels_last:
+        raise ValueError("`channels_last` must be false with FSDP, which shards contiguous weights, got true.")
+    if config.optimizer == "adamw8bit":
+        raise ValueError(
+            "`optimizer` must be 'adamw' with FSDP, whose shards the 8-bit optimiser cannot step, got 'adamw8bit'."
+        )
+    mesh = init_device_mesh(accelerator.device.type, (accelerator.num_processes,))
+    for module in unet.modules():
+        if type(module).__name__ in unet._no_split_modules:
+            fully_shard(module, mesh=mesh, reshard_after_forward=plugin.reshard_after_forward)
+    fully_shard(unet, mesh=mesh, reshard_after_forward=plugin.reshard_after_forward)
+    assert all(isinstance(parameter, DTensor) for parameter in unet.parameters())
+
+
+def is_sharded(unet: torch.nn.Module) -> bool:
+    """Whether each process holds a part of every parameter (FSDP2) instead of all of them."""
+    return isinstance(unet, FSDPModule)
+
+
+@contextmanager
+def accumulate(model: torch.nn.Module, is_last: bool) -> Iterator[None]:
+    """Around forward and backward pass of one micro-batch: gradients are averaged over the processes in the last.
+
+    Args:
+        model: what `distribute` returned.
+    """
+    if isinstance(model, FSDPModule):
+        model.set_requires_gradient_sync(is_last)
+        yield
+    elif isinstance(model, DistributedDataParallel) and not is_last:
+        with model.no_sync():
+            yield
+    else:
+        yield
+
+
+def clip_gradients(parameters: Iterable[torch.nn.Parameter], max_norm: float) -> torch.Tensor:
+    """Scale all gradients down so that their common Euclidean norm is at most `max_norm`.
+
+    Returns:
+        `torch.Tensor`: the norm before, a scalar on the device, of the whole gradient on every process.
+    """
+    parameters = list(parameters)
+    norm = torch.nn.utils.get_total_norm([parameter.grad for parameter in parameters if parameter.grad is not None])
+    if isinstance(norm, DTensor):
+        norm = norm.full_tensor()
+    torch.nn.utils.clip_grads_with_norm_(parameters, max_norm, norm)
+    return norm
+
+
+def agree(accelerator: Accelerator, *flags: bool) -> tuple[bool, ...]:
+    """For each flag whether it is set on any process; all have to call this alike, and get the same answer."""
+    if accelerator.num_processes == 1:
+        return tuple(bool(flag) for flag in flags)
+    votes = torch.tensor([bool(flag) for flag in flags], dtype=torch.int32, device=accelerator.device)
+    dist.all_reduce(votes, op=dist.ReduceOp.MAX)
+    return tuple(bool(vote) for vote in votes.tolist())
+
+
+def check_same_weights(accelerator: Accelerator, unet: torch.nn.Module) -> None:
+    """Compare the bits of all weights over the processes; of shards there is nothing to compare.
+
+    Raises:
+        RuntimeError: on every process, naming the first tensor that differs and where.
+    """
+    if accelerator.num_processes == 1 or is_sharded(unet):
+        return
+    weights = unet.state_dict()
+    sums = torch.stack([_sum_of_bits(weight) for weight in weights.values()])
+    sums_of_all = [torch.empty_like(sums) for _ in range(accelerator.num_processes)]
+    dist.all_gather(sums_of_all, sums)
+    differs = torch.stack(sums_of_all) != sums_of_all[0]  # (processes, tensors)
+    if differs.any():
+        first = int(differs.any(dim=0).nonzero()[0])
+        processes = differs[:, first].nonzero().flatten().tolist()
+        raise RuntimeError(
+            f"The weights of the processes have drifted apart: `{list(weights)[first]}` of process "
+            f"{', '.join(map(str, processes))} is not that of process 0 ({int(differs.any(dim=0).sum())} of "
+            f"{len(weights)} tensors differ). Resume from the last checkpoint."
+        )
+
+
+def _sum_of_bits(tensor: torch.Tensor) -> torch.Tensor:
+    # The values as whole numbers: no rounding, so that one changed bit changes the sum.
+    return (
+        tensor.detach()
+        .contiguous()
+        .view(torch.uint8 if tensor.element_size() == 1 else torch.int32)
+        .sum(dtype=torch.int64)
+    )

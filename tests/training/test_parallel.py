@@ -1,0 +1,165 @@
+# Copyright 2026 The diffusers-tryon authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Many processes compute what one computes: DDP and FSDP2, run for real through gloo (`parallel_worker.py`)."""
+
+import dataclasses
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from accelerate.state import AcceleratorState
+from parallel_worker import (
+    CONFIG,
+    LORA_CONFIG,
+    NUM_STEPS,
+    Run,
+    check_state,
+    config_for,
+    create_batch,
+    create_network,
+)
+from safetensors.torch import load_file
+
+from diffusers_tryon import ParallelUNetModel
+from diffusers_tryon.training.parallel import agree, create_accelerator, distribute
+
+
+ROOT = Path(__file__).parents[2]
+CONFIGS = {"all": CONFIG, "lora": LORA_CONFIG}
+LAUNCHES = [
+    pytest.param(2, False, id="ddp-2"),
+    pytest.param(2, True, id="fsdp2-2"),
+    pytest.param(3, False, id="ddp-3", marks=pytest.mark.slow),
+]
+
+
+@pytest.fixture(scope="module")
+def accelerator():
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setenv("ACCELERATE_USE_CPU", "true")
+        yield create_accelerator(CONFIG)
+    AcceleratorState._reset_state(reset_partial_state=True)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("layouts")
+
+
+@pytest.fixture(scope="module")
+def one_process(accelerator, folder):
+    """Runs of one process over the steps, the norms of their gradients, and their checkpoints."""
+    runs = {}
+    for name, config in CONFIGS.items():
+        run = Run(config_for(config, 1), accelerator)
+        norms = run.train(NUM_STEPS)
+        run.state.gather().write(folder / "one" / name)
+        runs[name] = run, norms
+    return runs
+
+
+def launch(num_processes: int, shards: bool, folder: Path) -> None:
+    environment = os.environ | {"ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}
+    if shards:
+        environment |= {"ACCELERATE_USE_FSDP": "true", "FSDP_VERSION": "2"}
+    folder.mkdir()
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(num_processes)]
+    command += [str(Path(__file__).with_name("parallel_worker.py")), str(folder)]
+    result = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, timeout=300)
+    assert result.returncode == 0, result.stderr
+
+
+def assert_same_files(found: Path, expected: Path) -> None:
+    for file in sorted(expected.glob("*/*.safetensors")):
+        weights, other = load_file(file), load_file(found / file.relative_to(expected))
+        assert set(weights) == set(other)
+        assert all(torch.equal(weights[name], other[name]) for name in weights), file
+    states, others = (torch.load(path / "optimizer.pt", weights_only=True) for path in (expected, found))
+    assert set(states) == set(others)
+    assert all(torch.equal(states[name][key], others[name][key]) for name in states for key in states[name])
+    assert (found / "state.json").read_text() == (expected / "state.json").read_text()
+
+
+@pytest.mark.parametrize(("num_processes", "shards"), LAUNCHES)
+def test_processes_compute_what_one_computes(one_process, accelerator, folder, num_processes, shards):
+    results = folder / f"{num_processes}-{shards}"
+    launch(num_processes, shards, results)
+    for name, (run, norms) in one_process.items():
+        # Pre-clip norms of the whole gradient, then weights and moments after some steps.
+        found_norms = [float(text) for text in (results / f"{name}-norms.txt").read_text().split()]
+        assert found_norms == pytest.approx(norms, rel=1e-4)
+        for file in sorted((folder / "one" / name).glob("*/*.safetensors")):
+            expected, found = load_file(file), load_file(results / name / file.relative_to(folder / "one" / name))
+            assert set(found) == set(expected)
+            for key, weight in expected.items():
+                torch.testing.assert_close(found[key], weight, rtol=1e-5, atol=1e-6, msg=lambda text: f"{key}: {text}")
+        expected = torch.load(folder / "one" / name / "optimizer.pt", weights_only=True)
+        found = torch.load(results / name / "optimizer.pt", weights_only=True)
+        assert set(found) == set(expected)
+        for key, values in expected.items():
+            torch.testing.assert_close(found[key], values, rtol=1e-3, atol=1e-6)
+        # A checkpoint of one process went through these processes, and theirs goes through one, bit for bit.
+        assert_same_files(results / f"{name}-from-one", folder / "one" / name)
+        again = Run(run.config, accelerator)
+        again.state.load(results / name)
+        again.state.gather().write(results / f"{name}-in-one")
+        assert_same_files(results / f"{name}-in-one", results / name)
+    network = ParallelUNetModel.from_pretrained(results / "all" / "ema")
+    assert all(torch.equal(value, network.state_dict()[name]) for name, value in load_weights(results / "all").items())
+
+
+def load_weights(folder: Path) -> dict[str, torch.Tensor]:
+    return load_file(folder / "ema" / "diffusion_pytorch_model.safetensors")
+
+
+def test_the_steps_train(one_process):
+    before = create_network(CONFIG).state_dict()
+    after = one_process["all"][0].state.unet.state_dict()
+    assert all((after[name] - value).abs().max() > 1e-5 for name, value in before.items())
+
+
+def test_gradient_norm_is_that_of_the_whole_batch(one_process):
+    unet = create_network(CONFIG)
+    inputs, target = create_batch(0, list(range(CONFIG.global_batch_size)))
+    (unet(**inputs).sample - target).square().mean().backward()
+    squares = sum(parameter.grad.double().square().sum().item() for parameter in unet.parameters())
+    assert one_process["all"][1][0] == pytest.approx(squares**0.5, rel=1e-4)
+    assert squares**0.5 > CONFIG.max_grad_norm
+    assert one_process["all"][0].clipped_norm == pytest.approx(CONFIG.max_grad_norm, rel=1e-4)
+
+
+def test_resumed_state_goes_on_bit_for_bit(accelerator, tmp_path):
+    for name, config in CONFIGS.items():
+        run = Run(config_for(config, 1), accelerator)
+        run.train(NUM_STEPS)
+        check_state(run.config, run, tmp_path / name)
+
+
+def test_settings_of_memory_and_precision_do_not_change_what_is_computed(accelerator, one_process):
+    config = dataclasses.replace(config_for(CONFIG, 1), channels_last=True, gradient_checkpointing=False)
+    run = Run(config, accelerator)
+    assert run.train(NUM_STEPS) == pytest.approx(one_process["all"][1], rel=1e-4)
+    assert run.state.unet.conv_in.weight.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_agreement_of_one_process(accelerator):
+    assert agree(accelerator, True, False) == (True, False)
+
+
+def test_options_that_do_not_go_with_sharding_are_refused(accelerator, monkeypatch):
+    def refusal(config=CONFIG, **environment):
+        with monkeypatch.context() as patch:
+            for name, value in {"ACCELERATE_USE_FSDP": "true", "FSDP_VERSION": "2", **environment}.items():
+                patch.setenv(name, value)
+            with pytest.raises(ValueError) as error:
+                distribute(create_network(CONFIG), config, accelerator)
+        return str(error.value)
+
+    assert refusal(FSDP_VERSION="1") == "`fsdp_version` in the launcher's configuration must be 2, got 1."
+    assert "`fsdp_offload_params`" in refusal(FSDP_OFFLOAD_PARAMS="true")
+    assert "`fsdp_activation_checkpointing`" in refusal(FSDP_ACTIVATION_CHECKPOINTING="true")
+    assert "`channels_last` must be false" in refusal(dataclasses.replace(CONFIG, channels_last=True))
+    assert "`optimizer` must be 'adamw'" in refusal(dataclasses.replace(CONFIG, optimizer="adamw8bit"))
