@@ -21,6 +21,7 @@ from torch.distributed.fsdp import CPUOffloadPolicy, FSDPModule, fully_shard
 from torch.distributed.tensor import DTensor
 from torch.nn.parallel import DistributedDataParallel
 
+from diffusers_tryon.poses import NUM_KEYPOINTS
 from diffusers_tryon.training.configuration import TrainingConfig
 
 
@@ -82,7 +83,37 @@ def distribute(unet: ModelMixin, config: TrainingConfig, accelerator: Accelerato
     if accelerator.num_processes == 1:
         return unet
     devices = [accelerator.device] if accelerator.device.type == "cuda" else None
-    return DistributedDataParallel(unet, device_ids=devices, gradient_as_bucket_view=True)
+    model = DistributedDataParallel(unet, device_ids=devices, gradient_as_bucket_view=True)
+    _settle_buckets(model, config, accelerator)
+    return model
+
+
+def _settle_buckets(model: DistributedDataParallel, config: TrainingConfig, accelerator: Accelerator) -> None:
+    # DDP sums gradients in buckets that it rearranges once, after the first backward pass. With three processes or
+    # more the order of the sums follows the buckets, and the first step of a resumed run would differ in its last bits
+    # from that of the uninterrupted one. So that pass is taken before the first step, on inputs of training's types.
+    unet = model.module
+    sample_size = unet.config.sample_size
+    height, width = (sample_size, sample_size) if isinstance(sample_size, int) else sample_size
+    batch_size = config.micro_batch_size or config.global_batch_size // accelerator.num_processes
+    image = torch.zeros(batch_size, 3, height, width, device=accelerator.device)
+    pose = torch.zeros(batch_size, NUM_KEYPOINTS, 3, device=accelerator.device)
+    level = torch.zeros(batch_size, dtype=torch.int64, device=accelerator.device)
+    inputs = {
+        "agnostic_image": image,
+        "agnostic_noise_level": level,
+        "garment_image": image,
+        "garment_noise_level": level,
+        "person_pose": pose,
+        "garment_pose": pose,
+        "conditioning_mask": torch.ones(batch_size, dtype=torch.bool, device=accelerator.device),
+    }
+    if unet.config.low_res_conditioning:
+        inputs |= {"low_res_image": image, "low_res_noise_level": level}
+    with accelerator.autocast():
+        prediction = model(image, level, **inputs).sample
+    prediction.sum().backward()
+    model.zero_grad()
 
 
 def _shard(unet: ModelMixin, config: TrainingConfig, accelerator: Accelerator) -> None:
@@ -173,17 +204,12 @@ def check_same_weights(accelerator: Accelerator, unet: torch.nn.Module) -> None:
         first = int(differs.any(dim=0).nonzero()[0])
         processes = differs[:, first].nonzero().flatten().tolist()
         raise RuntimeError(
-            f"The weights of the processes have drifted apart: `{list(weights)[first]}` of process "
+            f"The weights of the processes differ: `{list(weights)[first]}` of process "
             f"{', '.join(map(str, processes))} is not that of process 0 ({int(differs.any(dim=0).sum())} of "
-            f"{len(weights)} tensors differ). Resume from the last checkpoint."
+            f"{len(weights)} tensors differ)."
         )
 
 
 def _sum_of_bits(tensor: torch.Tensor) -> torch.Tensor:
-    # The values as whole numbers: no rounding, so that one changed bit changes the sum.
-    return (
-        tensor.detach()
-        .contiguous()
-        .view(torch.uint8 if tensor.element_size() == 1 else torch.int32)
-        .sum(dtype=torch.int64)
-    )
+    # float32 values as whole numbers: no rounding, so that one changed bit changes the sum.
+    return tensor.contiguous().view(torch.int32).sum(dtype=torch.int64)
