@@ -4,13 +4,15 @@
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import torch
 from diffusers.training_utils import EMAModel
+from torch.distributed.tensor import DTensor
 
 from diffusers_tryon.training.configuration import TrainingConfig
-from diffusers_tryon.training.power_averages import exponent_of_width, power_decay
+from diffusers_tryon.training.power_averages import exponent_of_width, power_decay, write_snapshot
 
 
 # The name of the average that is validated, drawn and published.
@@ -45,6 +47,7 @@ class WeightAverages:
 
     def __init__(self, parameters: Iterable[torch.nn.Parameter], config: TrainingConfig):
         parameters = list(parameters)
+        self.config = config
         self._default = EMAModel(
             parameters, decay=config.ema_decay, use_ema_warmup=True, power=_WARM_UP_POWER, foreach=True
         )
@@ -81,6 +84,25 @@ class WeightAverages:
             yield
         finally:
             _exchange(parameters, self.tracks[track])
+
+    def save_snapshot(self, folder: Path, step: int, names: Iterable[str], is_main_process: bool = True) -> None:
+        """Write every power-function average to a file of its own, for `power_averages.reconstruct`.
+
+        Args:
+            folder: where to.
+            step: the run's step.
+            names: of the parameters, in their order.
+            is_main_process: whether this process writes; all must call, because they put shards together.
+        """
+        names = list(names)
+        for sigma in self.config.ema_power_sigmas:
+            whole = {}
+            for name, value in zip(names, self._power[power_track_name(sigma)], strict=True):
+                value = value.full_tensor() if isinstance(value, DTensor) else value
+                if is_main_process:
+                    whole[name] = value.cpu().contiguous()
+            if is_main_process:
+                write_snapshot(folder, whole, sigma, step, self.steps, self.config)
 
     def state_dict(self) -> dict[str, Any]:
         """`steps` and `tracks`; the tensors are not copied."""

@@ -7,12 +7,13 @@ from dataclasses import replace
 import pytest
 import torch
 import torch.distributed as dist
+from safetensors.torch import load_file
 from torch.distributed.fsdp import fully_shard
 
 from diffusers_tryon import create_unet
 from diffusers_tryon.training.configuration import TrainingConfig
 from diffusers_tryon.training.ema import WeightAverages
-from diffusers_tryon.training.power_averages import MAX_WIDTH, exponent_of_width, power_decay
+from diffusers_tryon.training.power_averages import MAX_WIDTH, exponent_of_width, list_snapshots, power_decay
 
 
 CONFIG = TrainingConfig(
@@ -140,7 +141,7 @@ def one_process_group(tmp_path):
     dist.destroy_process_group()
 
 
-def test_averages_of_shards_equal_those_of_whole_parameters(one_process_group):
+def test_averages_of_shards_equal_those_of_whole_parameters(one_process_group, tmp_path):
     results = []
     for is_sharded in (False, True):
         torch.manual_seed(0)
@@ -155,6 +156,11 @@ def test_averages_of_shards_equal_those_of_whole_parameters(one_process_group):
                 for parameter in parameters:
                     parameter.mul_(1 + 0.1 * step)
             averages.step(parameters)
+        names = [str(number) for number in range(len(parameters))]
+        averages.save_snapshot(tmp_path / "others", 3, names, is_main_process=False)
+        assert not (tmp_path / "others").exists()
+        averages.save_snapshot(tmp_path / f"{is_sharded}", 3, names)
+        snapshot = load_file(list_snapshots(tmp_path / f"{is_sharded}")[1].path)
         with averages.swapped_in(parameters, "power-0.1"):
             swapped = parameters[0].full_tensor() if is_sharded else parameters[0].detach()
             swapped = swapped.clone()
@@ -162,5 +168,11 @@ def test_averages_of_shards_equal_those_of_whole_parameters(one_process_group):
         resumed.load_state_dict(averages.state_dict())
         assert type(resumed.tracks["ema"][0]) is (torch.distributed.tensor.DTensor if is_sharded else torch.Tensor)
         tracks = [value for values in resumed.tracks.values() for value in values]
-        results.append([swapped, *(value.full_tensor() if is_sharded else value for value in tracks)])
+        results.append(
+            [
+                swapped,
+                *(snapshot[name] for name in names),
+                *(value.full_tensor() if is_sharded else value for value in tracks),
+            ]
+        )
     assert all(torch.equal(*pair) for pair in zip(*results, strict=True))
