@@ -2,26 +2,28 @@
 # SPDX-License-Identifier: Apache-2.0
 """The base stage's own outputs as low-resolution pictures of the super-resolution stage's training.
 
-Downsampled photographs are sharper and truer than what a base stage makes; a second stage that has seen both mends
-the mistakes of the first instead of enlarging them (compare arXiv 2106.15282, section 3, on conditioning augmentation).
+Downsampled photographs are sharper and truer than what a base stage makes. A second stage that has seen both learns to
+mend the first one's mistakes, where noise in the low-resolution picture only hides them (arXiv 2106.15282).
 """
 
 import torch
 
 from diffusers_tryon.pipelines.pipeline_tryon_cascade import TryOnCascadePipeline
+from diffusers_tryon.schedules import check_steps
 from diffusers_tryon.training.configuration import TrainingConfig
 from diffusers_tryon.training.randomness import TrainingDraw
 
 
 class BaseOutputs:
-    """Makes pictures with the base stage of `config.base_model`, by a call of that pipeline, without guidance.
+    """Makes pictures with the base stage of `config.base_model`, by calls of that pipeline, without guidance.
 
     Args:
         config: `base_model`, `base_output_steps`, `low_res_size` and `mixed_precision` are read.
         device: where the base stage runs.
 
     Raises:
-        ValueError: there is no such pipeline, or its base stage makes pictures of another size than `low_res_size`.
+        ValueError: there is no such pipeline, its base stage makes pictures of another size than `low_res_size`, or its
+            scheduler cannot take `base_output_steps`.
     """
 
     def __init__(self, config: TrainingConfig, device: torch.device):
@@ -31,34 +33,49 @@ class BaseOutputs:
             pipeline = TryOnCascadePipeline.from_pretrained(
                 config.base_model, dtype=dtype, sr_unet=None, sr_scheduler=None
             )
-        except (OSError, ValueError) as error:
-            raise ValueError(f"`base_model` must be a pipeline, got {config.base_model!r}: {error}") from error
+            pipeline.stage_names(last_stage="base")
+        except (OSError, TypeError, ValueError) as error:
+            raise ValueError(
+                f"`base_model` is no pipeline with a base stage, got {config.base_model!r}: {error}"
+            ) from error
+        scheduler, steps = pipeline.base_scheduler, config.base_output_steps
+        try:
+            scheduler.set_timesteps(steps)
+            check_steps(scheduler, steps)
+        except ValueError as error:
+            raise ValueError(f"`base_output_steps` is {steps}, which `base_model` cannot take: {error}") from error
+        self.size = pipeline.stage_sizes("base")["base"]
+        if max(self.size) != config.low_res_size:
+            raise ValueError(
+                f"`low_res_size` is {config.low_res_size}, but `base_model` makes pictures of {self.size[0]} x "
+                f"{self.size[1]} pixels."
+            )
+        pipeline.base_unet.requires_grad_(False)
+        pipeline.set_progress_bar_config(disable=True)
         self.pipeline = pipeline.to(device)
-        self.pipeline.base_unet.requires_grad_(False)
-        self.pipeline.set_progress_bar_config(disable=True)
-        self.size = self.pipeline.stage_sizes("base")["base"]
 
     def check_size(self, size: tuple[int, int]) -> None:
         """Raise a `ValueError` unless the base stage makes pictures of `size`, height and width."""
         if self.size != size:
             raise ValueError(
-                f"`base_model` makes pictures of {self.size[0]} x {self.size[1]} pixels, and with `low_res_size` "
-                f"{self.config.low_res_size} those to enlarge have {size[0]} x {size[1]}."
+                f"`base_model` makes pictures of {self.size[0]} x {self.size[1]} pixels, but the network to train "
+                f"enlarges pictures of {size[0]} x {size[1]}."
             )
 
     def put_into(self, images: torch.Tensor, batch: dict[str, torch.Tensor], draw: TrainingDraw) -> torch.Tensor:
-        """`images` with the base stage's output in the rows that `draw` chose.
+        """`images` with the base stage's output in the rows that `draw` chose and somebody is visible in.
 
         Args:
             images (`torch.Tensor`): (B, 3, h, w) in [-1, 1], of the base stage's size.
-            batch: the rows as the data set has them: images uint8, poses (B, 18, 3).
+            batch: the rows as the dataset has them: images (B, 3, H, W) uint8, poses (B, 18, 3).
         """
-        rows = draw.takes_base_output.nonzero().flatten().tolist()
-        if not rows:
+        is_visible = (batch["person_pose"][..., 2] > 0).any(dim=1).cpu()
+        rows = (draw.takes_base_output & is_visible).nonzero().flatten()
+        if len(rows) == 0:
             return images
-        images = images.clone()
-        images[rows] = self.sample({name: value[rows] for name, value in batch.items()}, draw.base_output_seeds[rows])
-        return images
+        chosen = rows.to(images.device)
+        pictures = self.sample({name: value[chosen] for name, value in batch.items()}, draw.base_output_seeds[rows])
+        return images.index_copy(0, chosen, pictures)
 
     def sample(self, batch: dict[str, torch.Tensor], seeds: torch.Tensor) -> torch.Tensor:
         """The base stage's pictures of a batch's people and garments, (B, 3, h, w) float32 in [-1, 1].

@@ -39,9 +39,9 @@ def loss_weights(config: TrainingConfig, alphas_cumprod: torch.Tensor) -> torch.
     - "none": 1, whatever the network predicts;
     - "min_snr": min(SNR, `snr_gamma`) for the squared error of the clean image (arXiv 2303.09556, section 3.4);
     - "sigmoid": sigmoid(`sigmoid_bias` - log SNR) * (-d log SNR / dt) for the squared error of the noise (arXiv
-      2303.00848, section 2.1 and the weighting of its table 1; arXiv 2410.19324, section 3). The second factor makes
-      the weighting one over log-SNR, the same for every noise schedule. The derivative is the central difference of
-      the neighbouring timesteps, which are 1 / T apart, and the one-sided difference at both ends.
+      2303.00848 and 2410.19324, without their constant factor 1/2). The second factor makes the mean over t an
+      integral over log-SNR, the same for every noise schedule. Timesteps are 1 / T apart; the derivative is the
+      central difference of the neighbouring ones, at both ends the one-sided difference.
 
     One error of the network seen as an error of the clean image, of the noise and of the velocity has squares in the
     ratio 1 : SNR : SNR + 1, by which the weights are converted to what the network predicts.

@@ -88,6 +88,7 @@ class TrainingStage:
         self.image_noising_scheduler = image_noising_scheduler
         self.base_outputs = base_outputs
         self.processor = TryOnImageProcessor()
+        self.memory_format = torch.channels_last if config.channels_last else torch.contiguous_format
         self.low_res_mode = unet.low_res_interpolation if unet.config.low_res_conditioning else None
         self.noise_scheduler: DDPMScheduler = create_scheduler(
             "ddpm", trained_betas=betas, prediction_type=config.prediction_type
@@ -103,8 +104,8 @@ class TrainingStage:
 
         Args:
             batch: as `training.dataset.collate` makes it, on any device.
-            draw (`TrainingDraw`, *optional*): says for which rows the base stage's output is enlarged; for all others,
-                and without it, the downsampled person image is.
+            draw (`TrainingDraw`, *optional*): says for which rows the base stage's output is enlarged, on the CPU;
+                for all others, and without it, the downsampled person image is.
 
         Returns:
             The images, (B, 3, *size) float32 in [-1, 1], and the poses, (B, 18, 3), by column; the small picture
@@ -115,7 +116,7 @@ class TrainingStage:
         if self.low_res_mode is None:
             return images, None
         small = downsampled_image(images["person_image"], self.processor, self.config.low_res_size)
-        if draw is not None and self.base_outputs is not None:
+        if draw is not None and draw.takes_base_output.any():
             small = self.base_outputs.put_into(small, batch, draw)
         return images, self.processor.upsample_low_res(small, *self.size, self.low_res_mode)
 
@@ -161,6 +162,12 @@ class TrainingStage:
         inputs: dict[str, torch.Tensor],
     ) -> torch.Tensor:
         noisy_image = self.noise_scheduler.add_noise(image, noise, timesteps)
+        # Pictures come from the loader with the channels last, and a network keeps its first input's layout.
+        noisy_image = noisy_image.contiguous(memory_format=self.memory_format)
+        inputs = {
+            name: value.contiguous(memory_format=self.memory_format) if name.endswith("image") else value
+            for name, value in inputs.items()
+        }
         prediction = model(noisy_image, timesteps, **inputs).sample
         return squared_error(prediction, prediction_target(self.noise_scheduler, image, noise, timesteps))
 

@@ -6,15 +6,21 @@ The reference implementation hands images in [0, 1] to a second stage that was t
 tinted.
 """
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 from gaussian_unet import GaussianUNet
-from tiny_cascade import random_unet
+from tiny_cascade import random_unet, tiny_cascade
 
 from diffusers_tryon import TryOnCascadePipeline, TryOnImageProcessor
 from diffusers_tryon.schedules import create_scheduler
+from diffusers_tryon.training.base_outputs import BaseOutputs
 from diffusers_tryon.training.batches import downsampled_image, prepare_images
+from diffusers_tryon.training.configuration import TrainingConfig
+from diffusers_tryon.training.randomness import draw_batch
+from diffusers_tryon.training.stage import TrainingStage
 
 
 IMAGE_COLUMNS = ("person_image", "agnostic_image", "garment_image")
@@ -60,6 +66,28 @@ def seen_in_training(image: np.ndarray, mode: str) -> torch.Tensor:
     return processor.upsample_low_res(small, 32, 32, mode)
 
 
+def seen_after_a_base_output(image: np.ndarray, pipe: TryOnCascadePipeline, folder: Path) -> torch.Tensor:
+    """The condition that the training loop makes of the base stage's picture of that data set's row."""
+    tiny_cascade(with_sr=False).save_pretrained(folder)
+    config = TrainingConfig(
+        preset="tiny-sr",
+        dataset="unused",
+        output_dir="unused",
+        stage="sr",
+        low_res_size=16,
+        base_model=str(folder),
+        base_output_probability=1.0,
+        base_output_steps=20,
+        global_batch_size=1,
+    )
+    base_outputs = BaseOutputs(config, torch.device("cpu"))
+    base_outputs.pipeline.base_unet, base_outputs.pipeline.base_scheduler = pipe.base_unet, pipe.base_scheduler
+    stage = TrainingStage(config, pipe.sr_unet, torch.device("cpu"), None, pipe.image_noising_scheduler, base_outputs)
+    batch = {name: torch.from_numpy(image).permute(2, 0, 1)[None] for name in IMAGE_COLUMNS}
+    batch |= {name: torch.full((1, 18, 3), 0.5) for name in ("person_pose", "garment_pose")}
+    return stage.prepare(batch, draw_batch(config, 0, [0], stage.size))[1]
+
+
 def seen_in_the_pipeline(image: np.ndarray, scheduler: str, **arguments) -> tuple[torch.Tensor, TryOnCascadePipeline]:
     """The condition that the super-resolution network gets after a base stage that makes the small `image`."""
     processor = TryOnImageProcessor()
@@ -102,6 +130,17 @@ def test_the_second_stage_sees_what_it_was_trained_on(scheduler):
     assert abs(in_pipeline.min() - in_training.min()) < 0.02 and abs(in_pipeline.max() - in_training.max()) < 0.02
 
 
+@pytest.mark.parametrize("scheduler", ["dpmsolver++", "euler"])
+def test_training_after_a_base_output_sees_what_the_pipeline_does(tmp_path, scheduler):
+    in_pipeline, pipe = seen_in_the_pipeline(photo(), scheduler)
+    in_training = seen_after_a_base_output(photo(), pipe, tmp_path)
+    assert in_training.dtype == in_pipeline.dtype == torch.float32
+    assert in_training.min() < -0.98 and in_training.max() > 0.98, "the picture has black and white in it"
+    torch.testing.assert_close(in_training, in_pipeline, rtol=0, atol=0.02)
+    torch.testing.assert_close(in_training.mean((2, 3)), in_pipeline.mean((2, 3)), rtol=0, atol=0.005)
+    torch.testing.assert_close(in_training.std((2, 3)), in_pipeline.std((2, 3)), rtol=0, atol=0.005)
+
+
 @pytest.mark.parametrize("color", COLORS)
 def test_a_color_stays_that_color(color):
     image = np.full((32, 32, 3), COLORS[color], dtype=np.uint8)
@@ -116,7 +155,7 @@ def test_the_network_says_how_its_low_resolution_image_is_enlarged(monkeypatch):
     torch.testing.assert_close(in_pipeline, seen_in_training(photo(), "nearest"), rtol=0, atol=0.02)
 
 
-def test_a_base_image_that_leaves_the_range_is_brought_back():
+def test_a_base_image_that_leaves_the_range_is_brought_back(tmp_path):
     # Euler has no clipping, and this network wants brighter than white.
     conditions = []
     pipe = TryOnCascadePipeline(
@@ -137,6 +176,8 @@ def test_a_base_image_that_leaves_the_range_is_brought_back():
     seen = conditions[0][0].mean((1, 2))
     torch.testing.assert_close(seen, torch.tensor([1.0, -1.0, 0.0]), rtol=0, atol=0.01)
     np.testing.assert_allclose(output.stages["base"].mean((0, 1, 2)), [1.0, 0.0, 0.5], atol=0.01)
+    in_training = seen_after_a_base_output(image, pipe, tmp_path)[0].mean((1, 2))
+    torch.testing.assert_close(in_training, torch.tensor([1.0, -1.0, 0.0]), rtol=0, atol=0.01)
 
 
 @pytest.mark.parametrize("output_type", ["pil", "np", "pt"])

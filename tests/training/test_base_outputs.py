@@ -77,3 +77,78 @@ def test_a_chosen_row_gets_what_the_pipeline_makes_of_it(config, stage, batch):
         expected = stage.processor.upsample_low_res(small, SR_SIZE, SR_SIZE, "bilinear")[0]
         torch.testing.assert_close(found[row], expected, rtol=0, atol=1e-5)
         assert (found[row] - from_photos[row]).abs().mean() > 0.1
+
+
+def test_the_pictures_depend_on_seed_step_and_index_alone(stage, batch):
+    draw = draw_batch(stage.config, 5, list(range(8)), stage.size)
+    together = stage.prepare(batch, draw)[1]
+    for row in draw.takes_base_output.nonzero().flatten().tolist():
+        alone = {name: value[row : row + 1] for name, value in batch.items()}
+        single = stage.prepare(alone, draw_batch(stage.config, 5, [row], stage.size))[1]
+        torch.testing.assert_close(single[0], together[row], rtol=0, atol=1e-5)
+    row = int(draw.takes_base_output.nonzero()[0])
+    alone = {name: value[row : row + 1] for name, value in batch.items()}
+    one, other = (stage.base_outputs.sample(alone, torch.tensor([seed])) for seed in (1, 2))
+    assert (one - other).abs().mean() > 0.01
+
+
+def test_the_loss_reaches_the_network_through_a_base_output_and_stops_there(stage, batch):
+    unet = random_unet("tiny-sr", 1, sample_size=SR_SIZE)
+    output = stage.loss(unet, batch, 5, list(range(8)))
+    assert output.draw.takes_base_output.any()
+    output.loss.mean().backward()
+    assert all(torch.isfinite(parameter.grad).all() for parameter in unet.parameters() if parameter.grad is not None)
+    assert all(parameter.grad is None for parameter in stage.base_outputs.pipeline.base_unet.parameters())
+
+
+def test_validation_always_enlarges_photographs(stage, batch):
+    unet = random_unet("tiny-sr", 1, sample_size=SR_SIZE)
+    plain = TrainingStage(stage.config, unet, CPU, None, create_scheduler("ddpm"))
+    timesteps, noise = torch.arange(8) * 100, torch.zeros(8, 3, SR_SIZE, SR_SIZE)
+    assert torch.equal(stage.loss_at(unet, batch, timesteps, noise), plain.loss_at(unet, batch, timesteps, noise))
+
+
+def test_a_row_in_which_nobody_is_visible_keeps_its_photograph(stage, batch):
+    # The pipeline refuses such a row, and one of them must not end a run.
+    draw = draw_batch(stage.config, 5, list(range(8)), stage.size)
+    row = int(draw.takes_base_output.nonzero()[0])
+    poses = batch["person_pose"].clone()
+    poses[row] = 0
+    hidden = batch | {"person_pose": poses}
+    found, expected = stage.prepare(hidden, draw)[1], stage.prepare(batch, draw)[1]
+    assert torch.equal(found[row], stage.prepare(batch)[1][row])
+    others = [number for number in range(8) if number != row]
+    torch.testing.assert_close(found[others], expected[others], rtol=0, atol=1e-5)
+
+
+def test_a_cascade_brings_its_base_stage_alone(config, tmp_path):
+    tiny_cascade().save_pretrained(tmp_path)
+    outputs = BaseOutputs(dataclasses.replace(config, base_model=str(tmp_path), mixed_precision="bf16"), CPU)
+    assert outputs.pipeline.sr_unet is None and outputs.size == (BASE_SIZE, BASE_SIZE)
+    assert outputs.pipeline.base_unet.dtype == torch.bfloat16
+
+
+def test_a_base_model_that_is_none_is_named(config, tmp_path):
+    random_unet("tiny-base", 0).save_pretrained(tmp_path / "unet")
+    tiny_cascade().save_pretrained(tmp_path / "broken")
+    weights = tmp_path / "broken" / "base_unet" / "diffusion_pytorch_model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:5000])
+    for name in ("nowhere", "unet", "broken"):
+        with pytest.raises(ValueError, match=f"`base_model` is no pipeline with a base stage, got '.*{name}'"):
+            BaseOutputs(dataclasses.replace(config, base_model=str(tmp_path / name)), CPU)
+
+
+def test_a_base_model_of_another_size_is_named(config, tmp_path):
+    with pytest.raises(ValueError, match="`low_res_size` is 12, but `base_model` makes pictures of 16 x 16 pixels"):
+        BaseOutputs(dataclasses.replace(config, low_res_size=12), CPU)
+    tall = random_unet("tiny-sr", 1, sample_size=(32, 16))
+    outputs = BaseOutputs(config, CPU)
+    with pytest.raises(ValueError, match="`base_model` makes .* 16 x 16 pixels, .* enlarges pictures of 16 x 8"):
+        TrainingStage(config, tall, CPU, None, create_scheduler("ddpm"), outputs)
+
+
+def test_steps_that_the_base_scheduler_cannot_take_are_named(config, tmp_path):
+    tiny_cascade(False, "lcm").save_pretrained(tmp_path)
+    settings = dataclasses.replace(config, base_model=str(tmp_path), base_output_steps=60)
+    with pytest.raises(ValueError, match="`base_output_steps` is 60, which `base_model` cannot take"):
+        BaseOutputs(settings, CPU)
