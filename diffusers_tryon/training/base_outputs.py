@@ -28,20 +28,11 @@ class BaseOutputs:
 
     def __init__(self, config: TrainingConfig, device: torch.device):
         self.config = config
-        dtype = torch.bfloat16 if config.mixed_precision == "bf16" else torch.float32
-        try:
-            pipeline = TryOnCascadePipeline.from_pretrained(
-                config.base_model, dtype=dtype, sr_unet=None, sr_scheduler=None
-            )
-            pipeline.stage_names(last_stage="base")
-        except (OSError, TypeError, ValueError) as error:
-            raise ValueError(
-                f"`base_model` is no pipeline with a base stage, got {config.base_model!r}: {error}"
-            ) from error
+        pipeline = _load_pipeline(config)
         scheduler, steps = pipeline.base_scheduler, config.base_output_steps
         try:
             scheduler.set_timesteps(steps)
-            check_steps(scheduler, steps)
+            check_steps(scheduler, steps, "base_scheduler")
         except ValueError as error:
             raise ValueError(f"`base_output_steps` is {steps}, which `base_model` cannot take: {error}") from error
         self.size = pipeline.stage_sizes("base")["base"]
@@ -93,3 +84,26 @@ class BaseOutputs:
             generator=[torch.Generator().manual_seed(seed) for seed in seeds.tolist()],
             output_type="latent",
         ).images
+
+
+def _load_pipeline(config: TrainingConfig) -> TryOnCascadePipeline:
+    """The base stage of `config.base_model` on the CPU, in the type in which autocast would compute."""
+    dtype = torch.bfloat16 if config.mixed_precision == "bf16" else torch.float32
+    try:
+        pipeline = TryOnCascadePipeline.from_pretrained(
+            config.base_model, dtype=dtype, sr_unet=None, sr_scheduler=None
+        )
+        pipeline.stage_names(last_stage="base")
+    except (OSError, RuntimeError, TypeError, ValueError) as error:
+        # Of several lines the first says what happened, the others what Diffusers would try.
+        raise ValueError(
+            f"`base_model` {config.base_model} cannot be loaded as a pipeline with a base stage: "
+            f"{str(error).splitlines()[0]}"
+        ) from error
+    missing = [name for name, parameter in pipeline.base_unet.named_parameters() if parameter.is_meta]
+    if missing:
+        raise ValueError(
+            f"The base stage of `base_model` {config.base_model} lacks {len(missing)} of its weights, such as "
+            f"{missing[0]}."
+        )
+    return pipeline

@@ -15,8 +15,8 @@ from diffusers_tryon.training.configuration import TrainingConfig
 from diffusers_tryon.training.order import Sample
 
 
-# The last word of a seed says what is drawn, so that no two uses share random numbers.
-_SAMPLE, _AUGMENTATION, _STRATA, _BASE_OUTPUT = range(4)
+# The last word of a seed says what is drawn, so that no two uses share random numbers; `validation` has 2 and 3.
+_SAMPLE, _AUGMENTATION, _STRATA, _BASE_OUTPUT = 0, 1, 4, 5
 
 
 def augmentation_generator(config: TrainingConfig, sample: Sample) -> np.random.Generator:

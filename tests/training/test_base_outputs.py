@@ -6,6 +6,7 @@ import dataclasses
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from tiny_cascade import BASE_SIZE, SR_SIZE, random_unet, tiny_cascade
 
 from diffusers_tryon import TryOnCascadePipeline
@@ -130,12 +131,19 @@ def test_a_cascade_brings_its_base_stage_alone(config, tmp_path):
 
 def test_a_base_model_that_is_none_is_named(config, tmp_path):
     random_unet("tiny-base", 0).save_pretrained(tmp_path / "unet")
-    tiny_cascade().save_pretrained(tmp_path / "broken")
+    for name in ("broken", "incomplete"):
+        tiny_cascade().save_pretrained(tmp_path / name)
     weights = tmp_path / "broken" / "base_unet" / "diffusion_pytorch_model.safetensors"
     weights.write_bytes(weights.read_bytes()[:5000])
     for name in ("nowhere", "unet", "broken"):
-        with pytest.raises(ValueError, match=f"`base_model` is no pipeline with a base stage, got '.*{name}'"):
+        with pytest.raises(
+            ValueError, match=f"`base_model` .*{name} cannot be loaded as a pipeline with a base stage"
+        ):
             BaseOutputs(dataclasses.replace(config, base_model=str(tmp_path / name)), CPU)
+    weights = tmp_path / "incomplete" / "base_unet" / "diffusion_pytorch_model.safetensors"
+    save_file({name: value for name, value in load_file(weights).items() if name != "conv_out.weight"}, weights)
+    with pytest.raises(ValueError, match="`base_model` .*incomplete lacks 1 of its weights, such as conv_out.weight"):
+        BaseOutputs(dataclasses.replace(config, base_model=str(tmp_path / "incomplete")), CPU)
 
 
 def test_a_base_model_of_another_size_is_named(config, tmp_path):
