@@ -31,8 +31,9 @@ from diffusers_tryon.training.checkpoints import list_checkpoints, save_checkpoi
 from diffusers_tryon.training.configuration import TrainingConfig, parse_config
 from diffusers_tryon.training.dataset import collate, open_training_rows, open_validation_rows
 from diffusers_tryon.training.loader import TrainingBatches
+from diffusers_tryon.training.optimizers import create_optimizer, learning_rate
 from diffusers_tryon.training.order import local_indices
-from diffusers_tryon.training.stage import TrainingStage, learning_rate, schedule_of_run
+from diffusers_tryon.training.stage import TrainingStage, schedule_of_run
 
 
 NUM_SAMPLE_ROWS = 8
@@ -47,9 +48,7 @@ def train(config: TrainingConfig) -> None:
     # Network, averaged weights, optimiser; from the newest checkpoint if there is one.
     unet = create_unet(config.preset, **config.unet_overrides).to(accelerator.device)
     ema = EMAModel(unet.parameters(), decay=config.ema_decay, use_ema_warmup=True, power=0.75, foreach=True)
-    optimizer = torch.optim.AdamW(
-        unet.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=True
-    )
+    optimizer = create_optimizer(unet.parameters(), config)
     start_step = load_newest_checkpoint(run_dir, unet, ema, optimizer)
     ema.to(accelerator.device)
     stage = TrainingStage(

@@ -2,7 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """One stage in training: its sizes, schedules and image processing, the loss of a batch, a sheet of samples."""
 
-import math
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,14 +23,6 @@ from diffusers_tryon.training.configuration import TrainingConfig
 from diffusers_tryon.training.objective import loss_weights, prediction_target, squared_error
 from diffusers_tryon.training.randomness import TrainingDraw, draw_batch
 from diffusers_tryon.training.sampling import sample_grid, sample_images
-
-
-def learning_rate(config: TrainingConfig, step: int) -> float:
-    """Linear warm-up, then constant or half a cosine to zero at the last step."""
-    warmup = min((step + 1) / max(config.warmup_steps, 1), 1.0)
-    if config.lr_schedule == "constant":
-        return config.learning_rate * warmup
-    return config.learning_rate * warmup * 0.5 * (1 + math.cos(math.pi * step / config.max_steps))
 
 
 def schedule_of_run(config: TrainingConfig, sample_size: int | tuple[int, int]) -> list[float] | None:
