@@ -4,18 +4,17 @@
 
     python training/reconstruct_ema.py --snapshots runs/base-128/ema_snapshots --sigma 0.08 --out base-128-sigma-0.08
 
-The folder is one of a network, for `initial_model` and `ParallelUNetModel.from_pretrained`; of a run with `lora_rank`
-it holds adapters for the pipeline's `load_lora_weights`.
+The folder is what the run's own model is: a pipeline, or a super-resolution stage alone for `export_pipeline.py`; of a
+run with `lora_rank` it has adapters for the pipeline's `load_lora_weights`.
 """
 
-import json
 import sys
-from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from diffusers_tryon.hub.export import save_pipeline
 from diffusers_tryon.training.initial import load_initial
 from diffusers_tryon.training.lora import save_lora
 from diffusers_tryon.training.power_averages import config_of_snapshot, list_snapshots, reconstruct
@@ -32,15 +31,22 @@ def main(
         weights = reconstruct(found, sigma, found[-1].step if step is None else step)
         config = config_of_snapshot(found[-1])
         # What does not train is that of the network which the run started from.
-        unet = load_initial(config).unet
+        initial = load_initial(config)
+        if config.lora_rank is not None:
+            save_lora(out, config.stage, initial.unet, weights)
+            return
+        initial.unet.load_state_dict(weights, strict=False)
+        save_pipeline(
+            out,
+            config.stage,
+            initial.unet,
+            initial.betas,
+            config.prediction_type,
+            initial.image_noising_scheduler,
+            config.base_model,
+        )
     except (OSError, ValueError) as error:
         sys.exit(f"{type(error).__name__}: {error}")
-    if config.lora_rank is not None:
-        save_lora(out, config.stage, unet, weights)
-        return
-    unet.load_state_dict(weights, strict=False)
-    unet.save_pretrained(out)
-    (out / "training_config.json").write_text(json.dumps(asdict(config), indent=2) + "\n")
 
 
 if __name__ == "__main__":

@@ -20,10 +20,10 @@ from huggingface_hub.errors import (
     RepositoryNotFoundError,
 )
 
+from diffusers_tryon.hub.export import MODEL_FOLDER, STAGE_FOLDERS
 from diffusers_tryon.models.presets import create_unet
 from diffusers_tryon.models.unet_parallel import ParallelUNetModel
 from diffusers_tryon.models.unet_parallel_reference import ReferenceParallelUNetModel
-from diffusers_tryon.pipelines.hub_download import download_components
 from diffusers_tryon.schedules import (
     check_scheduler,
     create_scheduler,
@@ -37,9 +37,8 @@ from diffusers_tryon.training.stage import schedule_of_run
 
 
 _NETWORKS = {network.__name__: network for network in (ParallelUNetModel, ReferenceParallelUNetModel)}
-_PIPELINE_FILE, _NETWORK_FILE, _RUN_FILE = "model_index.json", "config.json", "training_config.json"
-# Where a run, and a checkpoint of one, has its averaged weights.
-_RUN_FOLDERS = ("ema", "unet")
+# A network's weights, one file or several, without those of variants such as fp16.
+_WEIGHTS = ("diffusion_pytorch_model.safetensors", "diffusion_pytorch_model-*.safetensors")
 
 
 class InitialNetwork(NamedTuple):
@@ -62,8 +61,8 @@ def load_initial(config: TrainingConfig) -> InitialNetwork:
 
     Args:
         config: `preset` with `unet_overrides`; or `initial_model`, a folder or an id on the Hub of a pipeline, of a
-            network, of a finished run or of a checkpoint of one. `diffusers-tryon convert` makes pipelines of the
-            reference code's checkpoints.
+            network, of a finished run or of a checkpoint of one (its averaged weights). `diffusers-tryon convert`
+            makes pipelines of the reference code's checkpoints.
 
     Raises:
         ValueError: the source is none of these, its weights are missing or do not fit, or it is for another stage,
@@ -73,7 +72,6 @@ def load_initial(config: TrainingConfig) -> InitialNetwork:
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(config.seed)
         initial = _from_preset(config) if config.preset is not None else _from_model(config)
-        _check_stage(config, initial.unet)
         if config.lora_rank is not None:
             add_lora(initial.unet, config)
     return initial._replace(unet=initial.unet.train())
@@ -86,30 +84,24 @@ def trainable_parameters(unet: torch.nn.Module) -> dict[str, torch.nn.Parameter]
 
 def _from_preset(config: TrainingConfig) -> InitialNetwork:
     unet = create_unet(config.preset, **config.unet_overrides)
+    _check_stage(config, unet)
     return InitialNetwork(unet, schedule_of_run(config, unet.config.sample_size), _default_noising(unet), None)
 
 
 def _from_model(config: TrainingConfig) -> InitialNetwork:
-    folder = Path(config.initial_model)
-    if folder.exists():
-        kind = _kind_of(folder, config)
-    else:
-        folder, kind = _download(config)
-    if kind == "pipeline":
-        unet = _load_network(folder / f"{config.stage}_unet", config)
-        scheduler = _load_scheduler(folder / f"{config.stage}_scheduler", config)
-        noising = _load_scheduler(folder / "image_noising_scheduler", config)
-    else:
-        unet = _load_network(folder / kind, config)
-        scheduler = _scheduler_of_run(folder / kind, unet, config)
-        noising = _default_noising(unet)
-    prediction_type = None if scheduler is None else scheduler.config.prediction_type
-    if prediction_type not in (None, config.prediction_type):
+    source = _find_source(config)
+    unet = _load_network(source.unet, config)
+    _check_stage(config, unet)
+    if source.scheduler is None:
+        return InitialNetwork(unet, _choose_betas(config, None, unet), _default_noising(unet), None)
+    scheduler = _load_scheduler(source.scheduler, config)
+    if scheduler.config.prediction_type != config.prediction_type:
         raise ValueError(
             f"`prediction_type` is {config.prediction_type!r}, and the network of `initial_model` "
-            f"{config.initial_model} predicts {prediction_type!r}."
+            f"{config.initial_model} predicts {scheduler.config.prediction_type!r}."
         )
-    return InitialNetwork(unet, _choose_betas(config, scheduler, unet), noising, prediction_type)
+    betas = _choose_betas(config, scheduler, unet)
+    return InitialNetwork(unet, betas, _load_scheduler(source.noising, config), config.prediction_type)
 
 
 def _check_stage(config: TrainingConfig, unet: ModelMixin) -> None:
@@ -125,41 +117,59 @@ def _check_stage(config: TrainingConfig, unet: ModelMixin) -> None:
 # Files
 
 
-def _kind_of(folder: Path, config: TrainingConfig) -> str:
-    """ "pipeline", or the subfolder of a network."""
-    if (folder / _PIPELINE_FILE).is_file():
-        return "pipeline"
-    for name in (".", *_RUN_FOLDERS):
-        if (folder / name / _NETWORK_FILE).is_file():
-            return name
-    raise ValueError(
-        f"`initial_model` must be a pipeline ({_PIPELINE_FILE}), a network ({_NETWORK_FILE}) or a finished run "
-        f"(unet/{_NETWORK_FILE}), {config.initial_model} is none of these."
-    )
+class _Source(NamedTuple):
+    """The folders of a network and, where there are any, of the schedules that it was trained on."""
+
+    unet: Path
+    scheduler: Path | None = None
+    noising: Path | None = None
 
 
-def _download(config: TrainingConfig) -> tuple[Path, str]:
-    """The folder in the cache and its kind, with the files of what is needed."""
-    source = config.initial_model
-    networks = [f"{name}/{{}}".removeprefix("./") for name in (".", *_RUN_FOLDERS)]
-    settings = [name.format(file) for name in networks for file in (_NETWORK_FILE, _RUN_FILE)]
+def _layouts(stage: str) -> dict[str, tuple[str, ...]]:
+    """What may lie in a folder: the file that tells it, and the subfolders of `_Source`."""
+    layouts = {
+        "model_index.json": (f"{stage}_unet", f"{stage}_scheduler", "image_noising_scheduler"),
+        # A stage alone, as a run leaves it.
+        "scheduler/scheduler_config.json": STAGE_FOLDERS,
+        "config.json": (".",),
+        # A checkpoint has averaged weights beside the others.
+        "ema/config.json": ("ema",),
+        "unet/config.json": ("unet",),
+    }
+    # A run has its model in a subfolder.
+    in_run = {
+        f"{MODEL_FOLDER}/{file}": tuple(f"{MODEL_FOLDER}/{name}" for name in names) for file, names in layouts.items()
+    }
+    return layouts | in_run
+
+
+def _find_source(config: TrainingConfig) -> _Source:
+    folder, layouts = Path(config.initial_model), _layouts(config.stage)
+    if not folder.exists():
+        folder = _download(config.initial_model, list(layouts))
+    found = [names for file, names in layouts.items() if (folder / file).is_file()]
+    if not found:
+        raise ValueError(
+            f"`initial_model` must be a pipeline (model_index.json), a network (config.json), a finished run "
+            f"({MODEL_FOLDER}/) or a checkpoint of a run (ema/), {config.initial_model} is none of these."
+        )
+    if not Path(config.initial_model).exists():
+        files = [f"{name}/{file}".removeprefix("./") for name in found[0] for file in ("*.json", *_WEIGHTS)]
+        _download(config.initial_model, files, revision=folder.name)
+    return _Source(*(folder / name for name in found[0]))
+
+
+def _download(repo_id: str, patterns: list[str], revision: str | None = None) -> Path:
+    """The folder in the cache, named by the commit, with a repository's files of these patterns."""
     try:
-        folder = Path(snapshot_download(source, allow_patterns=[_PIPELINE_FILE, *settings]))
-        kind = _kind_of(folder, config)
-        if kind == "pipeline":
-            stage = config.stage
-            names = [f"{stage}_unet", f"{stage}_scheduler", "image_noising_scheduler"]
-            return Path(download_components(source, names, config_name=_PIPELINE_FILE, revision=folder.name)), kind
-        weights = f"{kind}/diffusion_pytorch_model*".removeprefix("./")
-        snapshot_download(source, revision=folder.name, allow_patterns=[f"{weights}.safetensors", f"{weights}.json"])
-        return folder, kind
+        return Path(snapshot_download(repo_id, revision=revision, allow_patterns=patterns))
     except (HFValidationError, RepositoryNotFoundError) as error:
         raise ValueError(
-            f"`initial_model` must be a folder or the id of a repository on the Hub, {source} is neither."
+            f"`initial_model` must be a folder or the id of a repository on the Hub, {repo_id} is neither."
         ) from error
     except (HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled) as error:
         raise OSError(
-            f"`initial_model` {source} is no folder here, and it cannot be read from the Hub: "
+            f"`initial_model` {repo_id} is no folder here, and it cannot be read from the Hub: "
             f"{str(error).splitlines()[0]}"
         ) from error
 
@@ -174,7 +184,7 @@ def _read_json(path: Path, config: TrainingConfig) -> dict[str, Any]:
 
 
 def _load_network(folder: Path, config: TrainingConfig) -> ModelMixin:
-    name = _read_json(folder / _NETWORK_FILE, config).get("_class_name")
+    name = _read_json(folder / "config.json", config).get("_class_name")
     source = f"`initial_model` {config.initial_model}"
     if name not in _NETWORKS:
         raise ValueError(f"{source} must hold a network of {' or '.join(_NETWORKS)}, got {name}.")
@@ -214,17 +224,6 @@ def _load_scheduler(folder: Path, config: TrainingConfig) -> SchedulerMixin:
     return scheduler
 
 
-def _scheduler_of_run(folder: Path, unet: ModelMixin, config: TrainingConfig) -> DDPMScheduler | None:
-    """The schedule that a network was trained on, where a run left its settings beside it."""
-    if not (folder / _RUN_FILE).is_file():
-        return None
-    trained = TrainingConfig.from_dict(_read_json(folder / _RUN_FILE, config))
-    if trained.noise_schedule == "initial":
-        return None
-    betas = schedule_of_run(trained, unet.config.sample_size)
-    return create_scheduler("ddpm", trained_betas=betas, prediction_type=trained.prediction_type)
-
-
 def _choose_betas(config: TrainingConfig, scheduler: SchedulerMixin | None, unet: ModelMixin) -> list[float] | None:
     """The run's betas, which must be those that the network was trained on, where these are known."""
     size = unet.config.sample_size
@@ -238,7 +237,7 @@ def _choose_betas(config: TrainingConfig, scheduler: SchedulerMixin | None, unet
         return chosen
     if scheduler is None:
         raise ValueError(
-            f"`noise_schedule: initial` needs a pipeline in `initial_model`, {config.initial_model} has a network "
+            f"`noise_schedule: initial` needs a pipeline in `initial_model`, {config.initial_model} is a network "
             f"without a schedule."
         )
     return None if _same_schedule(scheduler, None) else scheduler.betas.tolist()

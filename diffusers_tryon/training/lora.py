@@ -66,12 +66,12 @@ def save_lora(folder: Path, stage: str, unet: ModelMixin, parameters: Mapping[st
         folder: where to.
         stage: whose adapters they are, "base" or "sr".
         unet: the network that has them; only their settings are read.
-        parameters: the adapters' weights by the names of the network's trained parameters, whole ones and not shards.
+        parameters: the adapters' weights, whole ones and not shards, by the names of the network's parameters or, as
+            in a checkpoint, without the adapter's name.
     """
-    from peft import get_peft_model_state_dict
-
-    layers = get_peft_model_state_dict(unet, state_dict=dict(parameters), adapter_name=_ADAPTER)
-    layers = {name: value.detach().cpu().contiguous() for name, value in layers.items()}
+    layers = {
+        name.replace(f".{_ADAPTER}.", "."): value.detach().cpu().contiguous() for name, value in parameters.items()
+    }
     component = f"{stage}_unet"
     TryOnCascadePipeline.save_lora_weights(
         folder,

@@ -4,7 +4,7 @@
 
 import json
 import shutil
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,6 +14,7 @@ from tiny_cascade import random_unet, tiny_cascade
 
 from diffusers_tryon import ReferenceParallelUNetModel, TryOnCascadePipeline
 from diffusers_tryon.conversion import convert_checkpoint
+from diffusers_tryon.hub.export import save_pipeline
 from diffusers_tryon.schedules import create_scheduler, reference_linear_betas, shifted_cosine_betas
 from diffusers_tryon.training.configuration import TrainingConfig
 from diffusers_tryon.training.initial import load_initial, trainable_parameters
@@ -175,22 +176,28 @@ def test_a_network_is_loaded_in_float32_from_halves(tmp_path):
     assert str(tmp_path) not in (tmp_path / "trained" / "config.json").read_text()
 
 
-def test_a_run_gives_its_averaged_network_and_is_held_to_its_settings(tmp_path):
-    unet, averaged = random_unet("tiny-base", 0), random_unet("tiny-base", 1)
-    averaged.save_pretrained(tmp_path / "run" / "unet")
-    assert_same_weights(load_initial(further(tmp_path / "run")).unet, averaged)
-    unet.save_pretrained(tmp_path / "run" / "checkpoint" / "unet")
-    averaged.save_pretrained(tmp_path / "run" / "checkpoint" / "ema")
-    assert_same_weights(load_initial(further(tmp_path / "run" / "checkpoint")).unet, averaged)
+def test_a_checkpoint_gives_its_averaged_network(tmp_path):
+    averaged = random_unet("tiny-base", 1)
+    random_unet("tiny-base", 0).save_pretrained(tmp_path / "unet")
+    averaged.save_pretrained(tmp_path / "ema")
+    assert_same_weights(load_initial(further(tmp_path)).unet, averaged)
 
-    trained = replace(PRESET, noise_schedule="shifted_cosine", prediction_type="epsilon")
-    (tmp_path / "run" / "unet" / "training_config.json").write_text(json.dumps(asdict(trained)))
-    same = {"noise_schedule": "shifted_cosine", "prediction_type": "epsilon"}
-    assert load_initial(further(tmp_path / "run", **same)).betas == shifted_cosine_betas(32)
+
+@pytest.mark.parametrize("stage", ["base", "sr"])
+def test_a_finished_run_gives_its_model_and_is_held_to_its_schedule(cascade, tmp_path, stage):
+    unet = getattr(cascade, f"{stage}_unet")
+    noising = create_scheduler("ddpm", trained_betas=reference_linear_betas())
+    save_pipeline(tmp_path / "model", stage, unet, shifted_cosine_betas(32), "epsilon", noising)
+    assert (tmp_path / "model" / "model_index.json").exists() == (stage == "base")
+    source = further if stage == "base" else super_resolution
+    settings = {"noise_schedule": "initial", "prediction_type": "epsilon"}
+    for folder in (tmp_path, tmp_path / "model"):
+        initial = load_initial(source(folder, **settings))
+        assert_same_weights(initial.unet, unet)
+        torch.testing.assert_close(initial.betas, shifted_cosine_betas(32), rtol=1e-6, atol=1e-9)
+        assert torch.equal(initial.image_noising_scheduler.betas, noising.betas)
     with pytest.raises(ValueError, match="`prediction_type` is 'v_prediction', and .* predicts 'epsilon'"):
-        load_initial(further(tmp_path / "run", noise_schedule="shifted_cosine"))
-    with pytest.raises(ValueError, match="`noise_schedule` is 'cosine', and that of .* is 'shifted_cosine'"):
-        load_initial(further(tmp_path / "run", prediction_type="epsilon"))
+        load_initial(source(tmp_path, noise_schedule="initial"))
 
 
 @pytest.mark.parametrize(
@@ -229,7 +236,7 @@ def test_networks_that_do_not_load_are_refused(tmp_path, damage, message):
 def test_a_folder_that_is_none_of_these_is_refused(tmp_path):
     (tmp_path / "notes.txt").write_text("a file")
     for source in (tmp_path, tmp_path / "notes.txt"):
-        with pytest.raises(ValueError, match="`initial_model` must be a pipeline .*, a network .* or a finished run"):
+        with pytest.raises(ValueError, match="`initial_model` must be a pipeline .*, a network .*, a finished run"):
             load_initial(further(source))
 
 
@@ -241,7 +248,7 @@ def test_overrides_of_an_initial_model_are_refused():
 # The Hub
 
 
-def test_pipelines_networks_and_runs_come_from_the_hub_without_what_is_not_needed(
+def test_pipelines_networks_and_checkpoints_come_from_the_hub_without_what_is_not_needed(
     cascade, pipeline_folder, fake_hub, tmp_path
 ):
     fake_hub.upload_folder("me/pipeline", pipeline_folder)
@@ -250,11 +257,11 @@ def test_pipelines_networks_and_runs_come_from_the_hub_without_what_is_not_neede
     assert_same_weights(initial.unet, cascade.sr_unet)
     assert not any("base_unet" in path for path in fake_hub.downloaded())
 
-    random_unet("tiny-base", 5).save_pretrained(tmp_path / "run" / "unet")
-    (tmp_path / "run" / "optimizer.pt").write_bytes(b"large")
-    fake_hub.upload_folder("me/network", tmp_path / "run" / "unet")
-    fake_hub.upload_folder("me/run", tmp_path / "run")
-    for source in ("me/network", "me/run"):
+    random_unet("tiny-base", 5).save_pretrained(tmp_path / "checkpoint" / "ema")
+    (tmp_path / "checkpoint" / "optimizer.pt").write_bytes(b"large")
+    fake_hub.upload_folder("me/network", tmp_path / "checkpoint" / "ema")
+    fake_hub.upload_folder("me/checkpoint", tmp_path / "checkpoint")
+    for source in ("me/network", "me/checkpoint"):
         assert_same_weights(load_initial(further(source)).unet, random_unet("tiny-base", 5))
     assert "optimizer.pt" not in fake_hub.downloaded()
 

@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import load_file
 from tiny_cascade import tiny_cascade
 
-from diffusers_tryon import ParallelUNetModel, TryOnCascadePipeline
+from diffusers_tryon import TryOnCascadePipeline
 from diffusers_tryon.training.configuration import TrainingConfig
 from diffusers_tryon.training.ema import WeightAverages
 from diffusers_tryon.training.initial import load_initial, trainable_parameters
@@ -151,17 +151,17 @@ def snapshots_of_run(folder: Path, config: TrainingConfig) -> torch.nn.Module:
     return unet
 
 
-def test_the_script_writes_a_network_that_a_run_can_start_from(tmp_path):
+def test_the_script_writes_a_pipeline_that_a_run_can_start_from(tmp_path):
     unet = snapshots_of_run(tmp_path / "snapshots", CONFIG)
-    arguments = {"snapshots": tmp_path / "snapshots", "sigma": 0.1, "out": tmp_path / "network"}
+    arguments = {"snapshots": tmp_path / "snapshots", "sigma": 0.1, "out": tmp_path / "pipeline"}
     command = [sys.executable, SCRIPT, *(text for name, value in arguments.items() for text in (f"--{name}", value))]
     result = subprocess.run(list(map(str, command)), capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
-    weights = ParallelUNetModel.from_pretrained(tmp_path / "network").state_dict()
+    weights = TryOnCascadePipeline.from_pretrained(tmp_path / "pipeline").base_unet.state_dict()
     assert weights.keys() == unet.averaged.keys()
     for name, value in weights.items():
         torch.testing.assert_close(value, unet.averaged[name], rtol=1e-6, atol=1e-9, msg=name)
-    load_initial(replace(CONFIG, preset=None, initial_model=str(tmp_path / "network")))
+    load_initial(replace(CONFIG, preset=None, initial_model=str(tmp_path / "pipeline")))
 
 
 def test_the_script_writes_adapters_of_a_run_that_trained_some(tmp_path):
