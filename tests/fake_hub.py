@@ -12,6 +12,7 @@ the connection, and silence; `hub.refused["somebody/model"] = 403` refuses all o
 import base64
 import hashlib
 import json
+import re
 import socket
 import threading
 import urllib.parse
@@ -216,8 +217,13 @@ class _Handler(BaseHTTPRequestHandler):
         headers = {"X-Repo-Commit": self.hub.commits[repository][revision]}
         if path not in files:
             return self._send(b"", 404, {**headers, "X-Error-Code": "EntryNotFound"})
-        etag = hashlib.sha1(files[path]).hexdigest()
-        self._send(files[path], 200, {**headers, "ETag": f'"{etag}"', "Accept-Ranges": "bytes"})
+        content = files[path]
+        headers |= {"ETag": f'"{hashlib.sha1(content).hexdigest()}"', "Accept-Ranges": "bytes"}
+        if wanted := re.fullmatch(r"bytes=(\d+)-(\d+)", self.headers.get("Range", "")):
+            first, last = int(wanted[1]), min(int(wanted[2]), len(content) - 1)
+            headers["Content-Range"] = f"bytes {first}-{last}/{len(content)}"
+            return self._send(content[first : last + 1], 206, headers)
+        self._send(content, 200, headers)
 
     def _find(self, repository: str, revision: str) -> dict[str, bytes] | None:
         """The files at a revision; without them the error is sent."""

@@ -18,7 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import fsspec
 import pyarrow.parquet as parquet
@@ -162,11 +162,24 @@ def _count_rows_of_file(split_files: SplitFiles, path: str, name: str) -> int:
                 return parquet.read_metadata(file).num_rows
             if split_files.layout == IMAGEFOLDER:
                 return sum(1 for line in file if line.strip())
-            with tarfile.open(fileobj=file, mode="r:") as archive:
-                keys = [split_member_name(member.name)[0] for member in archive if member.isfile()]
-            return sum(1 for _ in groupby(keys))
+            return _count_rows_of_archive(file)
     except (ArrowException, tarfile.TarError, OSError) as error:
         raise ValueError(f"The dataset {name} cannot be read, {path} is broken or cut short: {error}") from error
+
+
+def _count_rows_of_archive(file: BinaryIO) -> int:
+    with tarfile.open(fileobj=file, mode="r:") as archive:
+        members = list(archive)
+    end = max(
+        (member.offset_data + -(-member.size // tarfile.BLOCKSIZE) * tarfile.BLOCKSIZE for member in members),
+        default=0,
+    )
+    # tarfile takes a file that ends after a member, or within a header, for one that is complete.
+    file.seek(end)
+    if file.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
+        raise tarfile.ReadError("there is no end of the archive after its last member")
+    keys = [split_member_name(member.name)[0] for member in members if member.isfile()]
+    return sum(1 for _ in groupby(keys))
 
 
 def _first_row_of_parquet(split_files: SplitFiles, name: str) -> dict[str, Any] | None:
