@@ -37,7 +37,7 @@ class LossOutput(NamedTuple):
         loss: (B,) float32, the squared error times its timestep's weight.
         squared_error: (B,) float32, without gradients.
         timesteps: (B,) int64.
-        draw: what was random about the batch, on the batch's device.
+        draw: what was random about the batch.
     """
 
     loss: torch.Tensor
@@ -95,8 +95,8 @@ class TrainingStage:
 
         Args:
             batch: as `training.dataset.collate` makes it, on any device.
-            draw (`TrainingDraw`, *optional*): says for which rows the base stage's output is enlarged, on the CPU;
-                for all others, and without it, the downsampled person image is.
+            draw (`TrainingDraw`, *optional*): says for which rows the base stage's output is enlarged; for all others,
+                and without it, the downsampled person image is.
 
         Returns:
             The images, (B, 3, *size) float32 in [-1, 1], and the poses, (B, 18, 3), by column; the small picture
@@ -115,9 +115,8 @@ class TrainingStage:
         self, model: torch.nn.Module, batch: dict[str, torch.Tensor], step: int, indices: list[int]
     ) -> LossOutput:
         """The loss of the samples `indices` of the global batch of step `step`, whose rows are `batch`."""
-        draw = draw_batch(self.config, step, indices, self.size)
+        draw = draw_batch(self.config, step, indices, self.size, self.device)
         images, low_res_image = self.prepare(batch, draw)
-        draw = draw.to(self.device)
         inputs = network_inputs(images, low_res_image, draw, self.image_noising_scheduler)
         error = self._squared_error(model, images["person_image"], draw.timesteps, draw.noise, inputs)
         return LossOutput(error * self.weights[draw.timesteps], error.detach(), draw.timesteps, draw)

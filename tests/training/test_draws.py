@@ -12,7 +12,15 @@ from diffusers_tryon.training.order import local_indices
 from diffusers_tryon.training.randomness import TrainingDraw, draw_batch
 
 
-CONFIG = TrainingConfig(preset="tiny-base", dataset="unused", output_dir="unused", max_steps=10, global_batch_size=4)
+CONFIG = TrainingConfig(
+    preset="tiny-sr",
+    dataset="unused",
+    output_dir="unused",
+    stage="sr",
+    low_res_size=16,
+    base_model="unused",
+    global_batch_size=4,
+)
 LARGE = dataclasses.replace(CONFIG, global_batch_size=4000)
 
 
@@ -38,9 +46,7 @@ def test_every_part_of_a_draw_changes_with_seed_step_and_index(name):
     def part(config, step, first):
         return getattr(draw_batch(config, step, list(range(first, first + 100)), (2, 2)), name)
 
-    config = dataclasses.replace(
-        LARGE, condition_dropout=0.5, base_output_probability=0.5, base_model="unused", stage="sr", low_res_size=16
-    )
+    config = dataclasses.replace(LARGE, condition_dropout=0.5, base_output_probability=0.5)
     one = part(config, 3, 0)
     assert not torch.equal(one, part(config, 4, 0))
     assert not torch.equal(one, part(config, 3, 100))
@@ -54,6 +60,13 @@ def test_noises_are_independent(large_draw):
     assert noises.mean(dim=1).abs().max() < 0.04
     along = noises[:, :-1] * noises[:, 1:]
     assert along.mean().abs() < 0.02, "neighbouring samples"
+
+
+def test_a_base_stage_draws_what_a_second_stage_does_but_for_its_picture():
+    base = dataclasses.replace(CONFIG, stage="base", low_res_size=None, base_model=None)
+    draw = draw_batch(base, 3, [0, 1], (4, 6))
+    assert draw.low_res_noise is None and draw.noise.shape == draw.garment_noise.shape == (2, 3, 4, 6)
+    assert torch.equal(draw.timesteps, draw_batch(CONFIG, 3, [0, 1], (4, 6)).timesteps)
 
 
 def test_levels_are_uniform_up_to_their_limit(large_draw):
@@ -82,7 +95,7 @@ def test_dropout_of_each_condition_by_itself():
 
 def test_how_often_the_base_stage_is_asked(large_draw):
     assert not large_draw.takes_base_output.any()
-    config = dataclasses.replace(LARGE, stage="sr", low_res_size=8, base_model="unused", base_output_probability=0.25)
+    config = dataclasses.replace(LARGE, base_output_probability=0.25)
     draw = draw_batch(config, 0, list(range(4000)), (1, 1))
     assert draw.takes_base_output.float().mean() == pytest.approx(0.25, abs=0.025)
     assert len(draw.base_output_seeds.unique()) == 4000 and (draw.base_output_seeds >= 0).all()
@@ -105,6 +118,8 @@ def test_timesteps_cover_the_global_batch_whatever_the_split(step, world_size, m
 
 def test_every_index_sees_all_timesteps_over_the_steps():
     # Were sample i always in the i-th interval, a row that always comes at the same index would see one noise level.
-    first = torch.cat([draw_batch(CONFIG, step, [0], (1, 1)).timesteps for step in range(400)])
-    assert (first // 250).bincount().tolist() == pytest.approx([100] * 4, abs=35)
-    assert abs(torch.corrcoef(torch.stack([first[:-1], first[1:]]).float())[0, 1]) < 0.15
+    timesteps = torch.cat([draw_batch(CONFIG, step, [0], (1, 1)).timesteps for step in range(801)])
+    quarters = timesteps // 250
+    assert quarters.bincount().tolist() == pytest.approx([200] * 4, abs=50)
+    after_each_other = 4 * quarters[:-1] + quarters[1:]
+    assert after_each_other.bincount(minlength=16).tolist() == pytest.approx([50] * 16, abs=25)
