@@ -21,10 +21,13 @@ from pathlib import Path
 
 import huggingface_hub
 import pytest
+import yaml
 
 
 USER = "me"
 TOKEN = "hf_fake"
+# Some of those that the Hub knows.
+LICENSES = ("apache-2.0", "cc-by-4.0", "cc-by-nc-4.0", "mit", "openrail", "other", "unknown")
 
 
 class FakeHub:
@@ -144,7 +147,8 @@ class _Handler(BaseHTTPRequestHandler):
         if parts == ["api", "repos", "create"]:
             self._create(json.loads(body))
         elif parts == ["api", "validate-yaml"]:
-            self._send({"errors": [], "warnings": []})
+            errors = card_errors(json.loads(body)["content"])
+            self._send({"errors": [{"message": text} for text in errors], "warnings": []}, 400 if errors else 200)
         elif "preupload" in parts:
             files = [
                 {"path": file["path"], "uploadMode": "regular", "shouldIgnore": False}
@@ -259,6 +263,26 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         if self.command != "HEAD":
             self.wfile.write(content)
+
+
+def card_errors(content: str) -> list[str]:
+    """What the Hub would not accept of a card's front matter, of the fields that cards here have."""
+    if not content.startswith("---\n"):
+        return []
+    data = yaml.safe_load(content.split("---\n")[1])
+    errors = []
+    if "license" in data and data["license"] not in LICENSES:
+        errors.append(f'"license" must be one of [{", ".join(LICENSES)}]')
+    for name in ("base_model", "datasets"):
+        ids = data.get(name, [])
+        for repository in [ids] if isinstance(ids, str) else ids:
+            if not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", repository):
+                errors.append(f'"{name}" with value "{repository}" is not valid. Use a model id from the Hub')
+    for model in data.get("model-index", []):
+        for result in model["results"]:
+            if not {"task", "dataset", "metrics"} <= set(result) or not {"name", "type"} <= set(result["dataset"]):
+                errors.append('"model-index" has a result without task, dataset or metrics')
+    return errors
 
 
 def _created(request: dict) -> str:

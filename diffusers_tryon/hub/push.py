@@ -9,7 +9,8 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import NamedTuple
@@ -110,16 +111,25 @@ class BackgroundPush:
         if dropped is not None:
             shutil.rmtree(dropped.folder, ignore_errors=True)
 
-    def close(self, timeout_seconds: float) -> list[str]:
-        """Wait at most so long for what is on its way, end the rest, and report it.
+    def close(self, timeout_seconds: float, stop: Callable[[], bool] = lambda: False) -> list[str]:
+        """Wait at most so long for what is on its way, end the rest, and report it. A second call does nothing.
+
+        Args:
+            timeout_seconds (`float`): 0 does not wait.
+            stop: Asked twice a second whether to leave off waiting, as when the program is told to end.
 
         Returns:
             `list[str]`: Paths in the repository whose newest push has not arrived.
         """
+        if not self._thread.is_alive():
+            return sorted(self._missing)
+        deadline = time.monotonic() + timeout_seconds
         with self._changed:
             self._is_closing = True
             self._changed.notify_all()
-            if not self._changed.wait_for(lambda: not self._waiting and self._current is None, timeout_seconds):
+            while (self._waiting or self._current) and time.monotonic() < deadline and not stop():
+                self._changed.wait(min(0.5, max(0.0, deadline - time.monotonic())))
+            if self._waiting or self._current:
                 self._is_abandoned = True
                 self._waiting.clear()
                 if self._process is not None:

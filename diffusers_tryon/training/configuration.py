@@ -91,6 +91,7 @@ class TrainingConfig:
         hub_strategy: "end" pushes when training is over, "latest_folder" also every checkpoint's averaged weights into
             the repository's folder `checkpoints/latest`, "main" these to its root.
         hub_private: make a new repository private.
+        hub_license: licence of the weights for the model card, by its identifier on the Hub; "unknown" if not given.
         dataset_license: licence of the data for the model card; that of the dataset's own card if not given.
     """
 
@@ -167,6 +168,7 @@ class TrainingConfig:
     hub_model_id: str | None = None
     hub_strategy: Literal["end", "latest_folder", "main"] = "end"
     hub_private: bool = False
+    hub_license: str | None = None
     dataset_license: str | None = None
 
     def __post_init__(self):
@@ -269,6 +271,7 @@ _FREE_TO_CHANGE = {
     "hub_model_id",
     "hub_strategy",
     "hub_private",
+    "hub_license",
     "dataset_license",
 }
 

@@ -211,6 +211,31 @@ def test_a_folder_of_its_own_loses_all_that_is_not_pushed(fake_hub, background, 
     assert on_hub(fake_hub) == {"README.md": "theirs", "checkpoints/other": "theirs", "checkpoints/latest/a": "1"}
 
 
+def test_waiting_ends_when_the_program_is_told_to_end(fake_hub, background, tmp_path):
+    fake_hub.faults += ["hang"]
+    push = background()
+    push.push(write(tmp_path / "model", {"a": "1"}), "", "step 1")
+    started = time.monotonic()
+    assert push.close(60, stop=lambda: time.monotonic() > started + 1) == [""]
+    assert time.monotonic() - started < 4
+
+
+def test_closing_again_reports_the_same_without_a_second_warning(fake_hub, background, warnings, tmp_path):
+    fake_hub.faults += ["hang"]
+    push = background()
+    push.push(write(tmp_path / "model", {"a": "1"}), "", "step 1")
+    assert push.close(0) == push.close(30) == [""]
+    assert len(warnings.records) == 1
+
+
+def test_a_card_that_the_hub_refuses_is_a_warning_with_the_hubs_words(fake_hub, background, warnings, tmp_path):
+    push = background()
+    push.push(write(tmp_path / "model", {"README.md": "---\nlicense: of my own\n---\n"}), "", "step 1")
+    assert push.close(30) == [""]
+    assert '"license" must be one of [' in warnings.records[0].message
+    assert push.failed == 1
+
+
 def test_a_folder_that_is_not_there_is_a_warning(fake_hub, background, warnings, tmp_path):
     (tmp_path / "staging-is-a-file").write_text("")
     push = background()
