@@ -43,6 +43,8 @@ def create_accelerator(config: TrainingConfig) -> Accelerator:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         torch.use_deterministic_algorithms(True)
     return Accelerator(
+        # Without this, processes on a machine that has CPUs only would not know of each other.
+        cpu=not torch.accelerator.is_available(),
         mixed_precision=config.mixed_precision,
         # Accumulation follows from the batch sizes; a number in the launcher's configuration would divide the loss.
         gradient_accumulation_plugin=GradientAccumulationPlugin(num_steps=1),
@@ -138,8 +140,18 @@ def _shard(unet: ModelMixin, config: TrainingConfig, accelerator: Accelerator) -
     for module in unet.modules():
         if type(module).__name__ in unet._no_split_modules:
             fully_shard(module, mesh=mesh, reshard_after_forward=plugin.reshard_after_forward)
-    fully_shard(unet, mesh=mesh, reshard_after_forward=plugin.reshard_after_forward)
+    fully_shard(unet, mesh=mesh)
+    unet.register_forward_hook(_reshard_after_inference)
     assert all(isinstance(parameter, DTensor) for parameter in unet.parameters())
+
+
+def _reshard_after_inference(unet: torch.nn.Module, inputs: tuple, output: object) -> None:
+    # Without a backward pass to follow, weights that stay gathered would hide the shards from whoever reads or swaps
+    # the parameters next.
+    if not torch.is_grad_enabled():
+        for module in unet.modules():
+            if isinstance(module, FSDPModule):
+                module.reshard()
 
 
 def is_sharded(unet: torch.nn.Module) -> bool:

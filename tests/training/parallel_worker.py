@@ -128,6 +128,27 @@ def check_shards(run: Run) -> None:
     assert all(isinstance(average, DTensor) for average in averages)
 
 
+def predict_with_averages(run: Run) -> torch.Tensor:
+    inputs, _ = create_batch(NUM_STEPS, [0, 1])
+    with torch.no_grad(), run.state.averages.swapped_in(run.parameters):
+        return run.state.unet(**inputs).sample
+
+
+def check_gathering(run: Run) -> None:
+    """Blocks keep their weights between forward and backward pass if the launcher says so, and never longer."""
+    block = run.state.unet.down_blocks[1][0]
+    inputs, _ = create_batch(NUM_STEPS, [0])
+    prediction = run.model(**inputs).sample
+    is_gathered = not any(isinstance(parameter, DTensor) for parameter in block.parameters())
+    assert is_gathered == (os.environ["FSDP_RESHARD_AFTER_FORWARD"] == "false")
+    prediction.sum().backward()
+    run.state.optimizer.zero_grad()
+    check_shards(run)
+    with torch.no_grad():
+        run.model(**inputs)
+    check_shards(run)
+
+
 def check_agreement(run: Run) -> None:
     """A gradient that is not finite on the last process stops all."""
     accelerator = run.accelerator
@@ -190,10 +211,12 @@ def main(folder: Path) -> None:
         assert is_sharded(run.state.unet) == shards
         if shards:
             check_shards(run)
+            check_gathering(run)
         norms = run.train(NUM_STEPS)
+        prediction = predict_with_averages(run)
         assert run.clipped_norm == pytest.approx(config.max_grad_norm, rel=1e-4)
         if accelerator.is_main_process:
-            (folder / f"{name}-norms.txt").write_text(" ".join(map(repr, norms)))
+            torch.save({"norms": norms, "prediction": prediction}, folder / f"{name}.pt")
         check_state(config, run, folder / name)
         check_agreement(run)
         if not shards and name == "all":

@@ -20,6 +20,7 @@ from parallel_worker import (
     config_for,
     create_batch,
     create_network,
+    predict_with_averages,
 )
 from safetensors.torch import load_file
 
@@ -29,11 +30,18 @@ from diffusers_tryon.training.parallel import agree, create_accelerator, distrib
 
 ROOT = Path(__file__).parents[2]
 CONFIGS = {"all": CONFIG, "lora": LORA_CONFIG}
-LAUNCHES = [
-    pytest.param(2, False, id="ddp-2"),
-    pytest.param(2, True, id="fsdp2-2"),
-    pytest.param(3, False, id="ddp-3", marks=pytest.mark.slow),
-]
+LAUNCHES = {
+    "cpu": ("accelerate.commands.launch", "--config_file", "training/accelerate/cpu.yaml"),
+    "fsdp2": ("accelerate.commands.launch", "--config_file", "training/accelerate/fsdp2.yaml", "--num_processes", "2"),
+    "fsdp2_zero2": (
+        "accelerate.commands.launch",
+        "--config_file",
+        "training/accelerate/fsdp2_zero2.yaml",
+        "--num_processes",
+        "2",
+    ),
+    "three": ("torch.distributed.run", "--standalone", "--nproc-per-node", "3"),
+}
 
 
 @pytest.fixture(scope="module")
@@ -61,13 +69,10 @@ def one_process(accelerator, folder):
     return runs
 
 
-def launch(num_processes: int, shards: bool, folder: Path) -> None:
-    environment = os.environ | {"ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}
-    if shards:
-        environment |= {"ACCELERATE_USE_FSDP": "true", "FSDP_VERSION": "2"}
+def launch(name: str, folder: Path) -> None:
     folder.mkdir()
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(num_processes)]
-    command += [str(Path(__file__).with_name("parallel_worker.py")), str(folder)]
+    command = [sys.executable, "-m", *LAUNCHES[name], "tests/training/parallel_worker.py", str(folder)]
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
     result = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, timeout=300)
     assert result.returncode == 0, result.stderr
 
@@ -83,14 +88,23 @@ def assert_same_files(found: Path, expected: Path) -> None:
     assert (found / "state.json").read_text() == (expected / "state.json").read_text()
 
 
-@pytest.mark.parametrize(("num_processes", "shards"), LAUNCHES)
-def test_processes_compute_what_one_computes(one_process, accelerator, folder, num_processes, shards):
-    results = folder / f"{num_processes}-{shards}"
-    launch(num_processes, shards, results)
+@pytest.mark.parametrize(
+    "layout",
+    [
+        "cpu",
+        "fsdp2",
+        pytest.param("fsdp2_zero2", marks=pytest.mark.slow),
+        pytest.param("three", marks=pytest.mark.slow),
+    ],
+)
+def test_processes_compute_what_one_computes(one_process, accelerator, folder, layout):
+    results = folder / layout
+    launch(layout, results)
     for name, (run, norms) in one_process.items():
-        # Pre-clip norms of the whole gradient, then weights and moments after some steps.
-        found_norms = [float(text) for text in (results / f"{name}-norms.txt").read_text().split()]
-        assert found_norms == pytest.approx(norms, rel=1e-4)
+        # Pre-clip norms of the whole gradient, what the averages predict, then weights and moments after some steps.
+        found = torch.load(results / f"{name}.pt", weights_only=True)
+        assert found["norms"] == pytest.approx(norms, rel=1e-4)
+        torch.testing.assert_close(found["prediction"], predict_with_averages(run), rtol=1e-4, atol=1e-5)
         for file in sorted((folder / "one" / name).glob("*/*.safetensors")):
             expected, found = load_file(file), load_file(results / name / file.relative_to(folder / "one" / name))
             assert set(found) == set(expected)
