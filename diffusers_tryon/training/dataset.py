@@ -121,15 +121,17 @@ def dataset_license(config: TrainingConfig) -> str | None:
         return config.dataset_license
     if config.dataset == RENDERED:
         return RENDERED_LICENSE
-    path = Path(config.dataset)
-    card = path / "README.md" if path.is_dir() else config.dataset
+    folder = Path(config.dataset)
+    if folder.is_dir() and not (folder / "README.md").is_file():
+        return None
     try:
-        found = DatasetCard.load(card, ignore_metadata_errors=False).data.license
-    except (EntryNotFoundError, FileNotFoundError):
+        found = DatasetCard.load(folder / "README.md" if folder.is_dir() else config.dataset).data.license
+    except EntryNotFoundError:
         return None
     except (yaml.YAMLError, ValueError) as error:
+        reason = " ".join(str(error).split())
         raise ValueError(
-            f"The card of the dataset {config.dataset}, README.md, has no front matter that can be read: {error}. Mend "
+            f"The card of the dataset {config.dataset}, README.md, has no front matter that can be read: {reason}. Mend "
             "it or give `dataset_license`."
         ) from error
     return ", ".join(found) if isinstance(found, list) else found
