@@ -79,11 +79,16 @@ def explain(error: Exception, repo_id: str) -> tuple[str, bool]:
             return "the Hub does not accept the token (`hf auth login`)", True
         if status == 403:
             return f"the token may not write to {repo_id}", True
-        message = error.server_message or str(error).splitlines()[0]
+        message = one_line(error.server_message or str(error))
         return f"the Hub answered {status}: {message}", status < 500 and status not in _PASSING_STATUS
-    message = (str(error).strip() or "no message").splitlines()[0]
+    message = one_line(str(error))
     # The Hub refuses a card whose front matter is wrong with a ValueError.
     return f"{type(error).__name__}: {message}", isinstance(error, (HFValidationError, ValueError))
+
+
+def one_line(message: str) -> str:
+    """A message without line breaks, its beginning if it is long, and without the full stop that a sentence adds."""
+    return " ".join(message.split())[:500].rstrip(".") or "no message"
 
 
 def _end_with_standard_input() -> None:
