@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers.training_utils import EMAModel
 from torch.distributed.tensor import DTensor
 
 from diffusers_tryon.training.configuration import TrainingConfig
@@ -17,8 +16,15 @@ from diffusers_tryon.training.power_averages import exponent_of_width, power_dec
 
 # The name of the average that is validated, drawn and published.
 DEFAULT_TRACK = "ema"
-# Warm-up of its decay, min(`ema_decay`, 1 - t^-0.75) at step t > 1, which forgets the first steps of a short run.
-_WARM_UP_POWER = 0.75
+
+
+def warmed_up_decay(step: int, highest: float) -> float:
+    """The default's decay at step t, counted from 1: 1 - t^-0.75, at most `highest`.
+
+    It forgets the first steps, so that the average of a short run is one of its end. The same as Diffusers'
+    `EMAModel(use_ema_warmup=True, power=0.75)`, whose update needs a copy of all weights in memory for a moment.
+    """
+    return min(highest, 1 - step**-0.75)
 
 
 def power_track_name(sigma: float) -> str:
@@ -30,9 +36,9 @@ class WeightAverages:
     """
     Averages of the parameters that a run trains, in the order in which they are given.
 
-    The default is Diffusers' `EMAModel`, whose decay is warmed up. Beside it there may be averages whose weights over
-    the steps are power functions (arXiv 2312.02696, section 3.1): they keep their relative width however long a
-    run is, and snapshots of them give averages of any width afterwards (`training/reconstruct_ema.py`).
+    The default has a decay that is warmed up. Beside it there may be averages whose weights over the steps are power
+    functions (arXiv 2312.02696, section 3.1): they keep their relative width however long a run is, and snapshots of
+    them give averages of any width afterwards (`training/reconstruct_ema.py`).
 
     All live where the parameters do, as shards if these are DTensors. A step that is skipped must not be averaged:
     `step` counts by itself.
@@ -41,6 +47,10 @@ class WeightAverages:
         parameters: those that train, of a network already on its device and sharded if it will be.
         config: the run's settings; `ema_decay` and `ema_power_sigmas` are read.
 
+    Attributes:
+        steps: how often the weights were averaged.
+        tracks: the averages by name, each as tensors like the parameters and in their order.
+
     Raises:
         ValueError: a width of `ema_power_sigmas` is not that of a power function.
     """
@@ -48,29 +58,21 @@ class WeightAverages:
     def __init__(self, parameters: Iterable[torch.nn.Parameter], config: TrainingConfig):
         parameters = list(parameters)
         self.config = config
-        self._default = EMAModel(
-            parameters, decay=config.ema_decay, use_ema_warmup=True, power=_WARM_UP_POWER, foreach=True
-        )
+        self.steps = 0
         self._exponents = {power_track_name(sigma): exponent_of_width(sigma) for sigma in config.ema_power_sigmas}
-        self._power = {name: [value.detach().clone() for value in parameters] for name in self._exponents}
-
-    @property
-    def steps(self) -> int:
-        """How often the weights were averaged."""
-        return self._default.optimization_step
-
-    @property
-    def tracks(self) -> dict[str, list[torch.Tensor]]:
-        """The averages by name, each as tensors like the parameters and in their order, not copied."""
-        return {DEFAULT_TRACK: self._default.shadow_params, **self._power}
+        self.tracks = {
+            name: [value.detach().clone() for value in parameters] for name in (DEFAULT_TRACK, *self._exponents)
+        }
 
     @torch.no_grad()
     def step(self, parameters: Iterable[torch.nn.Parameter]) -> None:
         """Take in the weights after an optimiser step."""
         parameters = list(parameters)
-        self._default.step(parameters)
-        for name, exponent in self._exponents.items():
-            torch._foreach_lerp_(self._power[name], parameters, 1 - power_decay(self.steps, exponent))
+        self.steps += 1
+        decays = {DEFAULT_TRACK: warmed_up_decay(self.steps, self.config.ema_decay)}
+        decays |= {name: power_decay(self.steps, exponent) for name, exponent in self._exponents.items()}
+        for name, decay in decays.items():
+            torch._foreach_lerp_(self.tracks[name], parameters, 1 - decay)
 
     @contextmanager
     def swapped_in(self, parameters: Iterable[torch.nn.Parameter], track: str = DEFAULT_TRACK) -> Iterator[None]:
@@ -97,7 +99,7 @@ class WeightAverages:
         names = list(names)
         for sigma in self.config.ema_power_sigmas:
             whole = {}
-            for name, value in zip(names, self._power[power_track_name(sigma)], strict=True):
+            for name, value in zip(names, self.tracks[power_track_name(sigma)], strict=True):
                 value = value.full_tensor() if isinstance(value, DTensor) else value
                 if is_main_process:
                     whole[name] = value.cpu().contiguous()
@@ -115,7 +117,7 @@ class WeightAverages:
             ValueError: it has other averages than these settings ask for, or of other parameters.
         """
         _check_fits(state["tracks"], self.tracks)
-        self._default.optimization_step = state["steps"]
+        self.steps = state["steps"]
         with torch.no_grad():
             for name, values in self.tracks.items():
                 for value, loaded in zip(values, state["tracks"][name], strict=True):

@@ -7,8 +7,10 @@ from dataclasses import replace
 import pytest
 import torch
 import torch.distributed as dist
+from diffusers.training_utils import EMAModel
 from safetensors.torch import load_file
 from torch.distributed.fsdp import fully_shard
+from torch.profiler import ProfilerActivity, profile
 
 from diffusers_tryon import create_unet
 from diffusers_tryon.training.configuration import TrainingConfig
@@ -56,6 +58,26 @@ def test_the_default_average_has_a_warmed_up_decay():
         expected = [decay * old + (1 - decay) * new.double() for old, new in zip(expected, values)]
     assert_close(averages.tracks["ema"], expected)
     assert averages.steps == 40
+
+
+def test_the_default_average_is_that_of_diffusers():
+    parameters, others = new_parameters(), new_parameters()
+    averages = WeightAverages(parameters, CONFIG)
+    expected = EMAModel(others, decay=0.9, use_ema_warmup=True, power=0.75)
+    for values in walk(averages, parameters, 40):
+        with torch.no_grad():
+            for other, value in zip(others, values, strict=True):
+                other.copy_(value)
+        expected.step(others)
+    assert_close(averages.tracks["ema"], expected.shadow_params)
+
+
+def test_averaging_takes_no_memory():
+    parameters = [torch.nn.Parameter(torch.zeros(1000)) for _ in range(3)]
+    averages = WeightAverages(parameters, CONFIG)
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
+        averages.step(parameters)
+    assert max(event.self_cpu_memory_usage for event in profiler.key_averages()) < parameters[0].nbytes
 
 
 def test_a_power_average_is_the_mean_of_the_history_with_weights_of_its_profile():
