@@ -27,7 +27,7 @@ from diffusers_tryon import create_unet
 from diffusers_tryon.hub.export import MODEL_FOLDER, save_pipeline
 from diffusers_tryon.schedules import create_scheduler
 from diffusers_tryon.training.base_outputs import BaseOutputs
-from diffusers_tryon.training.checkpoints import list_checkpoints, save_checkpoint
+from diffusers_tryon.training.checkpoints import CheckpointWriter, newest_checkpoint
 from diffusers_tryon.training.configuration import TrainingConfig, parse_config
 from diffusers_tryon.training.dataset import collate, open_training_rows, open_validation_rows
 from diffusers_tryon.training.loader import TrainingBatches
@@ -77,6 +77,7 @@ def train(config: TrainingConfig) -> None:
         torch.save(state, folder / "state.pt")
         (folder / "config.json").write_text(json.dumps(asdict(config), indent=2) + "\n")
 
+    writer = CheckpointWriter(run_dir, config.checkpoints_kept)
     progress = tqdm(total=config.max_steps, initial=start_step, desc="training", dynamic_ncols=True)
     losses, started = [], time.perf_counter()
     for step in range(start_step, config.max_steps):
@@ -113,7 +114,7 @@ def train(config: TrainingConfig) -> None:
                 progress.set_postfix(loss=f"{metrics['loss']:.4f}", images_per_s=f"{metrics['images_per_second']:.1f}")
             losses, started = [], time.perf_counter()
         if accelerator.is_main_process and (done % config.checkpoint_every == 0 or done == config.max_steps):
-            save_checkpoint(run_dir, done, write_checkpoint, config.checkpoints_kept)
+            writer.save(done, write_checkpoint)
         if accelerator.is_main_process and (done % config.sample_every == 0 or done == config.max_steps):
             with averaged_weights(ema, unet), accelerator.autocast():
                 stage.save_samples(unet, sample_batch, run_dir / "samples" / f"step-{done:08d}.png")
@@ -146,10 +147,10 @@ def averaged_weights(ema: EMAModel, unet: ModelMixin) -> Iterator[None]:
 
 def load_newest_checkpoint(run_dir: Path, unet: ModelMixin, ema: EMAModel, optimizer: torch.optim.Optimizer) -> int:
     """Load the newest checkpoint into the three and return the step to go on with; 0 without a checkpoint."""
-    checkpoints = list_checkpoints(run_dir)
-    if not checkpoints:
+    checkpoint = newest_checkpoint(run_dir)
+    if checkpoint is None:
         return 0
-    path = checkpoints[-1] / "state.pt"
+    path = checkpoint / "state.pt"
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
         unet.load_state_dict(state["unet"])

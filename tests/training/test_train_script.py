@@ -18,7 +18,7 @@ from PIL import Image
 
 from diffusers_tryon import ParallelUNetModel, TryOnCascadePipeline, create_unet
 from diffusers_tryon.rendering.writer import write_pairs
-from diffusers_tryon.training.checkpoints import list_checkpoints
+from diffusers_tryon.training.checkpoints import CheckpointWriter, list_checkpoints
 from diffusers_tryon.training.dataset import TryOnRows
 
 
@@ -202,20 +202,24 @@ def test_two_processes_equal_one(pool, tmp_path):
         torch.testing.assert_close(one[name], two[name], rtol=0, atol=1e-5, msg=name)
 
 
-@pytest.mark.parametrize("damage", ["truncated", "of another network"])
-def test_a_checkpoint_that_cannot_be_resumed_is_named(tmp_path, damage):
-    folder = tmp_path / "checkpoints" / "step-00000004"
-    folder.mkdir(parents=True)
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        ("truncated", "`output_dir` has checkpoints, but none is whole"),
+        ("of another network", "`output_dir` has a checkpoint that this run cannot resume from"),
+    ],
+)
+def test_a_checkpoint_that_cannot_be_resumed_is_named(tmp_path, damage, message):
     unet = create_unet("tiny-sr" if damage == "of another network" else "tiny-base")
     ema, optimizer = EMAModel(unet.parameters()), torch.optim.AdamW(unet.parameters())
     state = {"unet": unet.state_dict(), "ema": ema.state_dict(), "optimizer": optimizer.state_dict(), "step": 4}
-    torch.save(state, folder / "state.pt")
+    CheckpointWriter(tmp_path, keep=1).save(4, lambda folder: torch.save(state, folder / "state.pt"))
     if damage == "truncated":
-        content = (folder / "state.pt").read_bytes()
-        (folder / "state.pt").write_bytes(content[: len(content) // 2])
+        path = tmp_path / "checkpoints" / "step-00000004" / "state.pt"
+        os.truncate(path, path.stat().st_size // 2)
     result = run_script(
         "train_tryon.py", "--preset", "tiny-base", "--dataset", "unused", "--output_dir", str(tmp_path)
     )
     assert result.returncode != 0
-    assert "ValueError: `output_dir` has a checkpoint that this run cannot resume from" in result.stderr
+    assert f"ValueError: {message}" in result.stderr
     assert "step-00000004" in result.stderr
