@@ -28,7 +28,11 @@ def add_lora(unet: ModelMixin, config: TrainingConfig) -> None:
         from peft import LoraConfig
     except ImportError as error:
         raise ValueError("`lora_rank` needs peft: install the extra `lora` (diffusers-tryon[lora]).") from error
-    layers = [name for name, module in unet.named_modules() if isinstance(module, _LAYERS)]
+    layers, unused = [], []
+    for name, module in unet.named_modules():
+        if isinstance(module, _LAYERS):
+            # What does not train in a new network is a layer that nothing reads.
+            (layers if module.weight.requires_grad else unused).append(name)
     unknown = [
         target
         for target in config.lora_target_modules
@@ -45,6 +49,7 @@ def add_lora(unet: ModelMixin, config: TrainingConfig) -> None:
             r=config.lora_rank,
             lora_alpha=config.lora_rank if config.lora_alpha is None else config.lora_alpha,
             target_modules=list(config.lora_target_modules),
+            exclude_modules=unused or None,
         ),
         adapter_name=_ADAPTER,
     )
@@ -77,6 +82,7 @@ def save_lora(folder: Path, stage: str, unet: ModelMixin, parameters: Mapping[st
         folder,
         **{
             f"{component}_lora_layers": layers,
-            f"{component}_lora_adapter_metadata": unet.peft_config[_ADAPTER].to_dict(),
+            # The file names the layers that have adapters, and peft warns of exclusions among these.
+            f"{component}_lora_adapter_metadata": {**unet.peft_config[_ADAPTER].to_dict(), "exclude_modules": None},
         },
     )

@@ -4,6 +4,7 @@
 
 import json
 import sys
+import warnings
 from pathlib import Path
 
 import pytest
@@ -12,12 +13,14 @@ from safetensors import safe_open
 from tiny_cascade import tiny_cascade
 
 from diffusers_tryon import TryOnCascadePipeline
+from diffusers_tryon.conversion import convert_checkpoint
 from diffusers_tryon.training.configuration import TrainingConfig
 from diffusers_tryon.training.ema import WeightAverages
 from diffusers_tryon.training.initial import load_initial, trainable_parameters
 from diffusers_tryon.training.lora import save_lora
 
 
+PARITY = Path(__file__).parents[1] / "parity"
 TARGETS = ("to_q", "to_k", "to_v", "to_out.0", "conv1", "conv2")
 SIZES = {"base": 16, "sr": 32}
 
@@ -132,6 +135,33 @@ def test_adapters_get_the_same_gradients_with_gradient_checkpointing(folder):
     for name, gradient in plain.items():
         assert gradient.abs().max() > 0, name
         torch.testing.assert_close(checkpointed[name], gradient, rtol=0, atol=1e-6, msg=name)
+
+
+def test_every_adapter_of_a_converted_network_gets_a_gradient(tmp_path):
+    configs = [PARITY / "trainer_base.json", PARITY / "trainer_sr.json"]
+    convert_checkpoint(PARITY / "trainer_checkpoint.pt", tmp_path / "pipeline", configs)
+    # "conv" is also the name of a layer that nothing reads.
+    config = settings(
+        tmp_path / "pipeline",
+        lora_target_modules=("to_q", "conv", "conv1"),
+        prediction_type="epsilon",
+        noise_schedule="initial",
+    )
+    unet = load_initial(config).unet
+    height, width = unet.config.sample_size
+    inputs = {
+        name: value[..., :1, :1].expand(-1, -1, height, width) if value.ndim == 4 else value
+        for name, value in network_inputs("base").items()
+    }
+    unet(**inputs).sample.square().mean().backward()
+    parameters = trainable_parameters(unet)
+    assert any(".conv.lora_A" in name for name in parameters)
+    assert [name for name, parameter in parameters.items() if parameter.grad is None] == []
+    save_lora(tmp_path / "adapters", "base", unet, parameters)
+    pipe = TryOnCascadePipeline.from_pretrained(tmp_path / "pipeline")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        pipe.load_lora_weights(tmp_path / "adapters")
 
 
 def test_alpha_is_the_rank_if_not_given(folder):
