@@ -3,6 +3,7 @@
 """The rows of a run: opened, decoded, augmented, and stacked to batches; what identifies and licenses them."""
 
 import os
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from diffusers_tryon.rendering.samples import RENDERER_VERSION
 from diffusers_tryon.rendering.stream import RenderedRows
 from diffusers_tryon.training.columns import IMAGE_COLUMNS, POSE_COLUMNS, training_columns
 from diffusers_tryon.training.configuration import RENDERED, TrainingConfig
-from diffusers_tryon.training.order import Sample
+from diffusers_tryon.training.order import Sample, ShardOrder
 from diffusers_tryon.training.randomness import augmentation_generator
 from diffusers_tryon.training.streaming import StreamedRows
 
@@ -141,16 +142,22 @@ class SampleRows(Dataset):
     """The rows of a run's samples, augmented as its settings say.
 
     A sample carries its place in the run, so that any worker of any process augments it in the same way.
+
+    Args:
+        rows: of `open_training_rows`.
+        config: the run's settings.
+        order: of `StreamedRows`, which are read ahead by it.
     """
 
-    def __init__(self, rows: Rows, config: TrainingConfig):
-        self.rows, self.config = rows, config
+    def __init__(self, rows: Rows, config: TrainingConfig, order: ShardOrder | None = None):
+        self.rows, self.config, self.order = rows, config, order
 
     def __getitem__(self, sample: Sample) -> dict[str, Any]:
-        if isinstance(self.rows, StreamedRows):
-            row = self.rows.read(sample.row, lane=sample.index % self.config.stream_lanes)
-        else:
+        if self.order is None:
             row = self.rows[sample.row]
+        else:
+            next_shard = partial(self.order.next_shard, sample.step, sample.index)
+            row = self.rows.read(sample.row, sample.index % self.order.lanes, next_shard)
         if self.config.augmentation is not None:
             generator = augmentation_generator(self.config, sample)
             row = augment_row(row, draw_augmentation(self.config.augmentation, generator))

@@ -71,17 +71,20 @@ class TrainingBatches(Iterator[dict[str, torch.Tensor]]):
     """
 
     def __init__(self, rows: Rows, config: TrainingConfig, start_step: int, rank: int, world_size: int):
-        sampler = StepSampler(row_order(rows, config), config, start_step, rank, world_size)
+        order = row_order(rows, config)
+        sampler = StepSampler(order, config, start_step, rank, world_size)
         indices_of_micro_batches = local_indices(config, rank, world_size)
         num_workers = config.num_workers
         if isinstance(rows, StreamedRows):
             places = places_by_lane(indices_of_micro_batches, config.stream_lanes, max(num_workers, 1))
             num_workers = min(num_workers, len(places[0]))
+            samples = SampleRows(rows, config, order)
         else:
+            samples = SampleRows(rows, config)
             places = [[list(range(len(indices)))] for indices in indices_of_micro_batches]
         is_over = multiprocessing.RawValue("b", 0)
         loader = DataLoader(
-            _PartsOfBatches(SampleRows(rows, config)),
+            _PartsOfBatches(samples),
             sampler=_PartSampler(sampler, places),
             batch_size=None,
             collate_fn=_unchanged,

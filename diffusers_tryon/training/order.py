@@ -88,8 +88,8 @@ class ShardOrder:
             raise ValueError(
                 f"`stream_lanes` must be at most the number of shards of the dataset, {len(shard_sizes)}, got {lanes}."
             )
+        self.config, self.sizes = config, np.asarray(shard_sizes)
         self.lanes, self.rows_per_step, self.seed = lanes, batch_size // lanes, config.seed
-        self.sizes = np.asarray(shard_sizes)
         self.first_rows = np.cumsum(self.sizes) - self.sizes
         dealt = np.random.default_rng([self.seed, 0, 0, _DEALING]).permutation(len(self.sizes))
         self.shards_of_lanes = [dealt[lane::lanes] for lane in range(lanes)]
@@ -99,13 +99,23 @@ class ShardOrder:
         self._rows_of_shard = lru_cache(maxsize=2 * lanes)(self._permute_rows)
 
     def row(self, step: int, index: int) -> int:
+        lane, epoch, turn, position = self._place(step, index)
+        shards, ends = self._shards_of_epoch(lane, epoch)
+        rows = self._rows_of_shard(int(shards[turn]), epoch)
+        return int(self.first_rows[shards[turn]] + rows[position - ends[turn] + len(rows)])
+
+    def next_shard(self, step: int, index: int) -> int:
+        """The shard that the lane of the sample reads after that of the sample; the same one if it has no other."""
+        lane, epoch, turn, _ = self._place(step, index)
+        shards, _ = self._shards_of_epoch(lane, epoch)
+        return int(shards[turn + 1] if turn + 1 < len(shards) else self._shards_of_epoch(lane, epoch + 1)[0][0])
+
+    def _place(self, step: int, index: int) -> tuple[int, int, int, int]:
+        """The sample's lane, the lane's epoch, which of its shards it is in, and its position in the epoch."""
         place, lane = divmod(index, self.lanes)
         epoch, position = divmod(step * self.rows_per_step + place, self.rows_of_lanes[lane])
-        shards, ends = self._shards_of_epoch(lane, epoch)
-        turn = int(np.searchsorted(ends, position, side="right"))
-        shard = int(shards[turn])
-        rows = self._rows_of_shard(shard, epoch)
-        return int(self.first_rows[shard] + rows[position - ends[turn] + len(rows)])
+        _, ends = self._shards_of_epoch(lane, epoch)
+        return lane, epoch, int(np.searchsorted(ends, position, side="right")), position
 
     def _permute_shards(self, lane: int, epoch: int) -> tuple[np.ndarray, np.ndarray]:
         """The shards of a lane in the order of an epoch, and the lane's positions at which each ends."""
@@ -115,6 +125,10 @@ class ShardOrder:
 
     def _permute_rows(self, shard: int, epoch: int) -> np.ndarray:
         return np.random.default_rng([self.seed, epoch, shard, _ROWS_OF_SHARD]).permutation(self.sizes[shard])
+
+    def __reduce__(self) -> tuple:
+        # Loading processes that are started anew fill caches of their own.
+        return ShardOrder, (self.sizes, self.config)
 
 
 class StepSampler(Sampler[list[Sample]]):

@@ -2,10 +2,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Rows by number without a table of all rows: shards are read whole when a row of them is asked for."""
 
+from collections.abc import Callable
+from threading import Thread
+
 import numpy as np
 from torch.utils.data import Dataset
 
-from diffusers_tryon.data.layouts import SplitFiles, count_rows, stored_features
+from diffusers_tryon.data.layouts import count_rows, stored_features
 from diffusers_tryon.data.loading import open_split, read_split, without_decoding
 from diffusers_tryon.data.rows import RowError, decode_row
 from diffusers_tryon.training.columns import training_columns
@@ -18,9 +21,10 @@ _ROWS_AT_ONCE = 100
 class StreamedRows(Dataset):
     """Rows of a dataset in the package's schema, decoded as those of `dataset.TryOnRows`, read shard by shard.
 
-    A shard is read whole, from disk or straight from the Hub, and kept until its lane asks for a row of another one: a
-    process holds as many shards, with their images compressed, as it reads lanes. `order.ShardOrder` keeps a lane in
-    its shard until all its rows were seen. An imagefolder is one shard.
+    A shard is read whole, from disk or straight from the Hub, and kept until its lane asks for a row of another one;
+    `order.ShardOrder` keeps a lane in its shard until all its rows were seen. Meanwhile the lane's next shard is read in
+    the background. So a process holds two shards, with their images compressed, for each lane that it reads. An
+    imagefolder is one shard.
 
     Args:
         source: a dataset's folder in one of the layouts of `data.layouts`, or its id on the Hub.
@@ -43,7 +47,8 @@ class StreamedRows(Dataset):
         self.shards = [shard for shard, size in zip(files.shards(), sizes, strict=True) if size]
         self.shard_sizes = [size for size in sizes if size]
         self._ends = np.cumsum(self.shard_sizes)
-        self._open_shards: dict[int, tuple[int, list[dict]]] = {}
+        self._open_shards: dict[int, _OpenShard] = {}
+        self._next_shards: dict[int, _OpenShard] = {}
 
     def __len__(self) -> int:
         return int(self._ends[-1])
@@ -51,20 +56,32 @@ class StreamedRows(Dataset):
     def __getitem__(self, index: int) -> dict:
         return self.read(index, lane=0)
 
-    def read(self, index: int, lane: int) -> dict:
-        """Row `index`; its shard takes the place of the one that the lane had."""
+    def read(self, index: int, lane: int, next_shard: Callable[[], int] | None = None) -> dict:
+        """Row `index`.
+
+        Args:
+            index: of the row.
+            lane: its shard takes the place of the one that the lane had.
+            next_shard: which shard the lane will need then, asked for when it takes a shard and read ahead if given.
+        """
         if not 0 <= index < len(self):
             raise IndexError(f"The dataset {self.source} has rows 0 to {len(self) - 1}, got {index}.")
-        shard = int(np.searchsorted(self._ends, index, side="right"))
-        if lane not in self._open_shards or self._open_shards[lane][0] != shard:
-            self._open_shards.pop(lane, None)  # never two shards of a lane in memory
-            self._open_shards[lane] = shard, self._read_shard(shard)
-        place = index - (int(self._ends[shard]) - self.shard_sizes[shard])
+        number = int(np.searchsorted(self._ends, index, side="right"))
+        if lane not in self._open_shards or self._open_shards[lane].number != number:
+            self._open_shards.pop(lane, None)
+            shard = self._next_shards.pop(lane, None)
+            if shard is None or shard.number != number:
+                shard = _OpenShard(number, self._read_shard)
+            self._open_shards[lane] = shard
+            if next_shard is not None and next_shard() != number:
+                self._next_shards[lane] = _OpenShard(next_shard(), self._read_shard)
+        place = index - (int(self._ends[number]) - self.shard_sizes[number])
+        row = self._open_shards[lane].rows()[place]
         try:
-            return decode_row(self._open_shards[lane][1][place])
+            return decode_row(row)
         except RowError as error:
             raise RowError(
-                f"Row {place} of {self._name(shard)} (row {index} of the dataset) cannot be read: {error}"
+                f"Row {place} of {self._name(number)} (row {index} of the dataset) cannot be read: {error}"
             ) from error
 
     def _read_shard(self, number: int) -> list[dict]:
@@ -85,12 +102,30 @@ class StreamedRows(Dataset):
         return rows
 
     def _name(self, number: int) -> str:
-        return f"the shard {_file_names(self.shards[number])}"
+        return f"the shard {', '.join(self.shards[number].files)}"
 
     def __getstate__(self) -> dict:
         # Workers that are started anew read their own shards.
-        return self.__dict__ | {"_open_shards": {}}
+        return self.__dict__ | {"_open_shards": {}, "_next_shards": {}}
 
 
-def _file_names(shard: SplitFiles) -> str:
-    return ", ".join(shard.files)
+class _OpenShard:
+    """A shard that is read in a thread of its own, which holds up nobody's end."""
+
+    def __init__(self, number: int, read: Callable[[int], list[dict]]):
+        self.number = number
+        self._thread = Thread(target=self._keep, args=(read,), daemon=True)
+        self._thread.start()
+
+    def _keep(self, read: Callable[[int], list[dict]]) -> None:
+        try:
+            self._rows, self._error = read(self.number), None
+        except Exception as error:
+            self._rows, self._error = [], error
+
+    def rows(self) -> list[dict]:
+        """Its rows, once they are there; raises what reading raised."""
+        self._thread.join()
+        if self._error is not None:
+            raise self._error
+        return self._rows

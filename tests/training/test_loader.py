@@ -101,6 +101,7 @@ def test_workers_end_with_the_process_that_started_them(config, end):
 
 
 def test_workers_may_be_started_anew_instead_of_forked(config):
+    config = dataclasses.replace(config, streaming=True)
     before = multiprocessing.get_start_method()
     multiprocessing.set_start_method("spawn", force=True)
     try:

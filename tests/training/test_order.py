@@ -74,6 +74,20 @@ def test_a_lane_sees_its_rows_once_in_each_of_its_epochs_shard_by_shard(lanes):
     assert sorted(seen) == list(range(sum(SHARD_SIZES)))
 
 
+@pytest.mark.parametrize("lanes", [1, 2, 4])
+def test_the_next_shard_of_a_lane_is_the_one_it_reads_next(lanes):
+    order = ShardOrder(SHARD_SIZES, dataclasses.replace(LANES, stream_lanes=lanes))
+    for lane in range(lanes):
+        places = [(step, index) for step in range(30) for index in range(lane, 4, lanes)]
+        shards = [shard_of(order.row(*place)) for place in places]
+        for number, place in enumerate(places[:50]):
+            others = [shard for shard in shards[number:] if shard != shards[number]]
+            # An epoch may begin with the shard that the last one ended with, and a lane may have one alone.
+            assert order.next_shard(*place) in (shards[number], *others[:1])
+        announced = {order.next_shard(*place) for place in places}
+        assert announced == set(shards)
+
+
 def test_shards_are_dealt_by_the_seed():
     def lane_of_shards(seed: int) -> tuple[int, ...]:
         order = ShardOrder(SHARD_SIZES, dataclasses.replace(LANES, seed=seed))
