@@ -149,9 +149,29 @@ def _reshard_after_inference(unet: torch.nn.Module, inputs: tuple, output: objec
     # Without a backward pass to follow, weights that stay gathered would hide the shards from whoever reads or swaps
     # the parameters next.
     if not torch.is_grad_enabled():
-        for module in unet.modules():
-            if isinstance(module, FSDPModule):
-                module.reshard()
+        _reshard(unet)
+
+
+def _reshard(unet: torch.nn.Module) -> None:
+    for module in unet.modules():
+        if isinstance(module, FSDPModule):
+            module.reshard()
+
+
+@contextmanager
+def outer_weights_gathered(unet: ModelMixin) -> Iterator[None]:
+    """Within the block, without gradients, a method like `encode_garment` may be called by itself.
+
+    FSDP2 gathers the weights outside the blocks for `forward` only. It must have been called once before.
+    """
+    if not is_sharded(unet):
+        yield
+        return
+    unet.unshard()
+    try:
+        yield
+    finally:
+        _reshard(unet)
 
 
 def is_sharded(unet: torch.nn.Module) -> bool:

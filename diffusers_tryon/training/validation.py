@@ -22,6 +22,7 @@ from diffusers_tryon.training.configuration import TrainingConfig
 from diffusers_tryon.training.dataset import collate
 from diffusers_tryon.training.metrics import NUM_QUARTERS
 from diffusers_tryon.training.order import local_indices
+from diffusers_tryon.training.parallel import outer_weights_gathered
 from diffusers_tryon.training.stage import TrainingStage
 from diffusers_tryon.visualization import Panel, contact_sheet
 
@@ -169,7 +170,7 @@ class FixedValidation:
         scheduler = swap_scheduler(self.stage.noise_scheduler, DEFAULT_SCHEDULER)
         scheduler.set_timesteps(self.config.sample_steps, device=noise.device)
         if not unet.config.garment_time_conditioning:
-            with self.accelerator.autocast():
+            with self.accelerator.autocast(), outer_weights_gathered(unet):
                 features = unet.encode_garment(inputs.garment_image, inputs.garment_pose)
             inputs = inputs._replace(garment_features=features)
         image = noise * scheduler.init_noise_sigma
@@ -177,7 +178,7 @@ class FixedValidation:
             if stop():
                 return None
             model_input = scheduler.scale_model_input(image, timestep)
-            with self.accelerator.autocast():
+            with self.accelerator.autocast(), outer_weights_gathered(unet):
                 prediction = predict(unet, model_input, timestep.float(), inputs, guidance_scale)
             image = scheduler.step(prediction, timestep, image, return_dict=False)[0]
         return image.clamp(-1, 1)

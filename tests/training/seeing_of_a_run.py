@@ -7,7 +7,6 @@ import sys
 from pathlib import Path
 
 import torch
-from accelerate import Accelerator
 
 from diffusers_tryon import create_unet
 from diffusers_tryon.rendering.stream import RenderedRows
@@ -15,6 +14,7 @@ from diffusers_tryon.schedules import create_scheduler
 from diffusers_tryon.training.configuration import TrainingConfig
 from diffusers_tryon.training.metrics import RunMetrics, read_metrics
 from diffusers_tryon.training.order import local_indices
+from diffusers_tryon.training.parallel import create_accelerator, distribute
 from diffusers_tryon.training.stage import LossOutput, TrainingStage
 from diffusers_tryon.training.validation import FixedValidation
 
@@ -30,7 +30,7 @@ def report(folder: Path) -> dict:
         num_validation_rows=5,
         sample_steps=2,
     )
-    accelerator = Accelerator(cpu=True)
+    accelerator = create_accelerator(config)
     rank, world_size = accelerator.process_index, accelerator.num_processes
     folder.mkdir(exist_ok=True)
     run_metrics = RunMetrics(accelerator, config, folder, flops_per_image=1.0, peak_flops=None, start_step=0)
@@ -47,13 +47,16 @@ def report(folder: Path) -> dict:
     unet = create_unet(config.preset).eval()
     for parameter in unet.parameters():
         torch.nn.init.normal_(parameter, std=0.05)
+    distribute(unet, config, accelerator)
     stage = TrainingStage(config, unet, accelerator.device, None, create_scheduler("ddpm"))
     fixed = FixedValidation(config, stage, RenderedRows(32), accelerator)
     validation_losses = fixed.losses(unet, stop=lambda: False)
     sheet = fixed.draw_sheets(unet, folder, 1, stop=lambda: False)
+    shards = {type(parameter).__name__ for parameter in unet.parameters()}
     machine = ("images_per_second", "data_wait_share", "peak_memory_gib")
     found = {
         "num_processes": world_size,
+        "parameters": sorted(shards),
         "training": {name: value for name, value in training.items() if name not in machine},
         "losses": validation_losses,
         "sheet": sheet.values,

@@ -203,7 +203,8 @@ def free_port() -> int:
 
 
 @pytest.mark.slow
-def test_two_processes_report_what_one_does(tmp_path):
+def test_two_processes_with_sharded_weights_report_what_one_does(tmp_path, monkeypatch):
+    monkeypatch.setenv("ACCELERATE_USE_CPU", "true")
     one = report(tmp_path / "one")
     script = Path(__file__).with_name("seeing_of_a_run.py")
     launch = [
@@ -215,10 +216,10 @@ def test_two_processes_report_what_one_does(tmp_path):
         "--master-port",
         str(free_port()),
     ]
-    environment = os.environ | {"ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}
+    environment = os.environ | {"ACCELERATE_USE_FSDP": "true", "FSDP_VERSION": "2", "OMP_NUM_THREADS": "1"}
     subprocess.run([*launch, str(script), str(tmp_path / "two")], check=True, env=environment)
     two = json.loads((tmp_path / "two" / "found.json").read_text())
-    assert two["num_processes"] == 2
+    assert (two["num_processes"], two["parameters"]) == (2, ["DTensor"])
     assert two["training"] == pytest.approx(one["training"], rel=1e-6)
     assert two["losses"] == pytest.approx(one["losses"], rel=1e-5)
     assert two["sheet"] == pytest.approx(one["sheet"], rel=1e-4)
