@@ -19,9 +19,9 @@ import urllib.parse
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-import huggingface_hub
 import pytest
 import yaml
+from huggingface_hub import constants, hf_api
 
 
 USER = "me"
@@ -50,7 +50,7 @@ class FakeHub:
         self.url = f"http://127.0.0.1:{self._server.server_port}"
 
     def __enter__(self) -> "FakeHub":
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+        threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
         return self
 
     def __exit__(self, *exception) -> None:
@@ -60,13 +60,12 @@ class FakeHub:
 
     def connect(self, monkeypatch: pytest.MonkeyPatch, cache: Path) -> None:
         """Point this process's huggingface_hub at the server and at an empty cache."""
-        constants = huggingface_hub.constants
         monkeypatch.setattr(constants, "ENDPOINT", self.url)
         monkeypatch.setattr(
             constants, "HUGGINGFACE_CO_URL_TEMPLATE", self.url + "/{repo_id}/resolve/{revision}/{filename}"
         )
         monkeypatch.setattr(constants, "HF_HUB_CACHE", str(cache))
-        monkeypatch.setattr(huggingface_hub.hf_api.api, "endpoint", self.url)
+        monkeypatch.setattr(hf_api.api, "endpoint", self.url)
         # For what this process reads only now, and for processes that it starts.
         for name, value in self.environment(cache).items():
             monkeypatch.setenv(name, value)

@@ -3,6 +3,7 @@
 """Pushing folders to the Hub while training goes on, without any way to stop it."""
 
 import json
+import logging
 import os
 import shutil
 import subprocess
@@ -15,10 +16,8 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import NamedTuple
 
-from diffusers.utils import logging
 
-
-logger = logging.get_logger(__name__)
+logger = logging.getLogger(__name__)
 
 # Never uploaded, as files or as folders: states of the optimiser and batches that made a loss infinite.
 EXCLUDED = ("optimizer*", "failed*", "tmp-*")
@@ -232,7 +231,11 @@ class BackgroundPush:
 
 
 def _stage(folder: Path, staged: Path) -> None:
-    """Give `staged` the files of `folder` that may be uploaded, large ones as hard links where that is possible."""
+    """Give `staged` the files of `folder` that may be uploaded, large ones as hard links where that is possible.
+
+    Raises:
+        OSError: the disk is full, or there is nothing to upload, which would remove what was there.
+    """
     staged.mkdir(parents=True)
     for path in sorted(folder.rglob("*")):
         relative = path.relative_to(folder)
@@ -249,3 +252,5 @@ def _stage(folder: Path, staged: Path) -> None:
             except OSError:
                 pass  # another file system, or one without links
         shutil.copyfile(source, target)
+    if not any(staged.iterdir()):
+        raise FileNotFoundError(f"there are no files in {folder}")

@@ -10,7 +10,6 @@ import sys
 import time
 from pathlib import Path
 
-import diffusers.utils.logging as diffusers_logging
 import pytest
 
 from diffusers_tryon.hub.push import BackgroundPush
@@ -18,11 +17,9 @@ from diffusers_tryon.hub.push import BackgroundPush
 
 @pytest.fixture
 def warnings(caplog):
-    """The text of what was logged so far."""
-    diffusers_logging.enable_propagation()
+    """What was logged so far."""
     with caplog.at_level(logging.WARNING):
         yield caplog
-    diffusers_logging.disable_propagation()
 
 
 @pytest.fixture
@@ -57,7 +54,7 @@ def test_a_folder_arrives_without_states_of_the_optimiser_and_failed_batches(fak
     left_out = {"optimizer.pt": "o", "failed-00000003/batch.safetensors": "b", "unet/optimizer.pt": "o", "tmp-9/x": ""}
     push = background()
     push.push(write(tmp_path / "model", kept | left_out), "checkpoints/latest", "step 1")
-    assert push.close(30) == []
+    assert push.close(60) == []
     assert on_hub(fake_hub) == {f"checkpoints/latest/{name}": text for name, text in kept.items()}
     assert (push.pushed, push.failed) == (1, 0)
     assert not (tmp_path / "staging").exists()
@@ -67,7 +64,7 @@ def test_a_new_repository_is_private_if_asked(fake_hub, tmp_path):
     for name, private in (("open", False), ("closed", True)):
         push = BackgroundPush(f"me/{name}", private, tmp_path / "staging")
         push.push(write(tmp_path / "model", {"a": "1"}), "", "step 1")
-        assert push.close(30) == []
+        assert push.close(60) == []
     assert fake_hub.private == {"me/closed"}
 
 
@@ -78,7 +75,7 @@ def test_the_folder_may_be_removed_and_changed_as_soon_as_push_returns(fake_hub,
     (tmp_path / "model" / "small").write_text("new")
     (tmp_path / "model" / "large").unlink()
     (tmp_path / "model" / "gone").unlink()
-    assert push.close(30) == []
+    assert push.close(60) == []
     assert on_hub(fake_hub) == {"small": "old", "large": "x" * (1 << 20), "gone": "still here"}
 
 
@@ -97,7 +94,7 @@ def test_failures_that_pass_are_tried_again(fake_hub, background, warnings, tmp_
     fake_hub.faults += [fault, fault]
     push = background()
     push.push(write(tmp_path / "model", {"a": "1"}), "", "step 1")
-    assert push.close(30) == []
+    assert push.close(60) == []
     assert on_hub(fake_hub) == {"a": "1"}
     assert (push.pushed, push.failed) == (1, 0)
 
@@ -114,7 +111,7 @@ def test_it_gives_up_in_the_end_without_raising_and_the_next_push_may_arrive(fak
     assert len(given_up) == 1 and "'step 1' to me/run" in given_up[0].message and "500" in given_up[0].message
     fake_hub.faults.clear()
     push.push(write(tmp_path / "model", {"a": "2"}), "", "step 2")
-    assert push.close(30) == []
+    assert push.close(60) == []
     assert on_hub(fake_hub) == {"a": "2"}
     assert (push.pushed, push.failed) == (1, 1)
 
@@ -139,7 +136,7 @@ def test_a_missing_token_is_said(fake_hub, background, warnings, tmp_path, monke
     monkeypatch.delenv("HF_TOKEN")
     push = background()
     push.push(write(tmp_path / "model", {"a": "1"}), "", "step 1")
-    assert push.close(30) == [""]
+    assert push.close(60) == [""]
     assert "there is no token (`hf auth login`" in warnings.records[0].message
 
 
@@ -159,32 +156,38 @@ def test_a_hanging_hub_holds_up_neither_push_nor_close(fake_hub, background, war
     started = time.monotonic()
     for step in range(3):
         push.push(write(tmp_path / "model", {"a": str(step)}), "checkpoints/latest", f"step {step}")
-    assert time.monotonic() - started < 1
+    assert time.monotonic() - started < 5
     assert push.close(1.5) == ["checkpoints/latest"]
-    assert time.monotonic() - started < 4
+    assert time.monotonic() - started < 15
     assert "Not pushed to me/run: the newest state of checkpoints/latest" in warnings.records[-1].message
     assert not (tmp_path / "staging").exists()
 
 
 def test_an_attempt_that_hangs_is_ended_and_tried_again(fake_hub, background, warnings, tmp_path):
-    fake_hub.faults += ["hang"]
-    push = background(attempt_seconds=2)
+    fake_hub.faults += ["hang"] * 100
+    push = background(pauses=(0.05,) * 100, attempt_seconds=0.5)
     push.push(write(tmp_path / "model", {"a": "1"}), "", "step 1")
-    assert push.close(30) == []
-    assert "it took longer than 2 seconds" in warnings.records[0].message
+    while not warnings.records:
+        time.sleep(0.02)
+    assert "it took longer than 0.5 seconds" in warnings.records[0].message
+    fake_hub.faults.clear()
+    push.attempt_seconds = 60
+    assert push.close(60) == []
     assert on_hub(fake_hub) == {"a": "1"}
 
 
 def test_of_pushes_that_wait_for_one_path_the_newest_arrives(fake_hub, background, tmp_path):
-    fake_hub.faults += [500]
-    push = background(pauses=(2,))
+    fake_hub.faults += [500] * 1000
+    push = background(pauses=(0.1,) * 100)
     for step in range(1, 6):
         push.push(write(tmp_path / "model", {"a": str(step)}), "checkpoints/latest", f"step {step}")
         push.push(write(tmp_path / "model", {"a": str(-step)}), "", f"step {step}")
         assert len(list((tmp_path / "staging").iterdir())) <= 3
+    fake_hub.faults.clear()
     assert push.close(60) == []
     assert on_hub(fake_hub) == {"checkpoints/latest/a": "5", "a": "-5"}
-    assert push.pushed <= 4
+    # One may have been on its way when the newest came.
+    assert push.pushed <= 3
 
 
 def test_the_root_loses_what_earlier_pushes_brought_and_nothing_else(fake_hub, background, tmp_path):
@@ -195,7 +198,7 @@ def test_the_root_loses_what_earlier_pushes_brought_and_nothing_else(fake_hub, b
         push = background()
         folder = write(tmp_path / f"model-{files['a']}", files)
         push.push(folder, "", "step")
-        assert push.close(30) == []
+        assert push.close(60) == []
     theirs = {"LICENSE": "theirs", "checkpoints/latest/a": "theirs", "images/x[1].png": "theirs"}
     assert on_hub(fake_hub) == {"a": "2", "b": "2", "images/1.png": "1", **theirs}
 
@@ -207,7 +210,7 @@ def test_a_folder_of_its_own_loses_all_that_is_not_pushed(fake_hub, background, 
     )
     push = background()
     push.push(write(tmp_path / "model", {"a": "1"}), "checkpoints/latest", "step 1")
-    assert push.close(30) == []
+    assert push.close(60) == []
     assert on_hub(fake_hub) == {"README.md": "theirs", "checkpoints/other": "theirs", "checkpoints/latest/a": "1"}
 
 
@@ -217,32 +220,44 @@ def test_waiting_ends_when_the_program_is_told_to_end(fake_hub, background, tmp_
     push.push(write(tmp_path / "model", {"a": "1"}), "", "step 1")
     started = time.monotonic()
     assert push.close(60, stop=lambda: time.monotonic() > started + 1) == [""]
-    assert time.monotonic() - started < 4
+    assert time.monotonic() - started < 15
 
 
 def test_closing_again_reports_the_same_without_a_second_warning(fake_hub, background, warnings, tmp_path):
     fake_hub.faults += ["hang"]
     push = background()
     push.push(write(tmp_path / "model", {"a": "1"}), "", "step 1")
-    assert push.close(0) == push.close(30) == [""]
+    assert push.close(0) == push.close(60) == [""]
     assert len(warnings.records) == 1
 
 
 def test_a_card_that_the_hub_refuses_is_a_warning_with_the_hubs_words(fake_hub, background, warnings, tmp_path):
     push = background()
     push.push(write(tmp_path / "model", {"README.md": "---\nlicense: of my own\n---\n"}), "", "step 1")
-    assert push.close(30) == [""]
+    assert push.close(60) == [""]
     assert '"license" must be one of [' in warnings.records[0].message
     assert push.failed == 1
 
 
-def test_a_folder_that_is_not_there_is_a_warning(fake_hub, background, warnings, tmp_path):
-    (tmp_path / "staging-is-a-file").write_text("")
+def test_what_cannot_be_set_aside_is_a_warning(fake_hub, background, warnings, tmp_path):
+    (tmp_path / "a-file").write_text("")
     push = background()
-    push.staging_dir = tmp_path / "staging-is-a-file"
+    push.staging_dir = tmp_path / "a-file"
     push.push(write(tmp_path / "model", {"a": "1"}), "", "step 1")
     assert push.failed == 1
     assert "cannot be set aside" in warnings.records[0].message
+
+
+def test_an_empty_or_missing_folder_removes_nothing_from_the_hub(fake_hub, background, warnings, tmp_path):
+    push = background()
+    push.push(write(tmp_path / "model", {"a": "1"}), "checkpoints/latest", "step 1")
+    while push.pushed == 0:
+        time.sleep(0.02)
+    push.push(tmp_path / "missing", "checkpoints/latest", "step 2")
+    push.push(write(tmp_path / "excluded", {"optimizer.pt": "o"}), "checkpoints/latest", "step 3")
+    assert push.close(60) == ["checkpoints/latest"]
+    assert on_hub(fake_hub) == {"checkpoints/latest/a": "1"}
+    assert "there are no files in" in warnings.records[0].message and push.failed == 2
 
 
 PROGRAM = """
@@ -251,7 +266,6 @@ from pathlib import Path
 from diffusers_tryon.hub.push import BackgroundPush
 push = BackgroundPush("me/run", False, Path(sys.argv[1]))
 push.push(Path(sys.argv[2]), "", "step 1")
-time.sleep(1)
 print("pushing", flush=True)
 time.sleep(60)
 """
@@ -266,10 +280,14 @@ def test_a_signal_ends_the_program_at_once_and_its_upload_with_it(fake_hub, tmp_
     environment = {**os.environ, "PYTHONPATH": root}
     with subprocess.Popen(arguments, stdout=subprocess.PIPE, env=environment, text=True) as program:
         assert program.stdout.readline() == "pushing\n"
-        (upload,) = children(program.pid)
+        while not (uploads := children(program.pid)):
+            time.sleep(0.02)
+        (upload,) = uploads
+        while not fake_hub.requests:
+            time.sleep(0.02)
         program.send_signal(number)
-        assert program.wait(5) == -number
-    deadline = time.monotonic() + 5
+        assert program.wait(20) == -number
+    deadline = time.monotonic() + 20
     while is_running(upload) and time.monotonic() < deadline:
         time.sleep(0.05)
     assert not is_running(upload)
