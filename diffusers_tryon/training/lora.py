@@ -28,35 +28,32 @@ def add_lora(unet: ModelMixin, config: TrainingConfig) -> None:
         from peft import LoraConfig
     except ImportError as error:
         raise ValueError("`lora_rank` needs peft: install the extra `lora` (diffusers-tryon[lora]).") from error
-    layers, unused = [], []
-    for name, module in unet.named_modules():
-        if isinstance(module, _LAYERS):
-            # What does not train in a new network is a layer that nothing reads.
-            (layers if module.weight.requires_grad else unused).append(name)
-    unknown = [
-        target
-        for target in config.lora_target_modules
-        if not any(f".{name}".endswith(f".{target}") for name in layers)
+    targets = config.lora_target_modules
+    # What does not train in a new network is a layer that nothing reads.
+    layers = [
+        name for name, module in unet.named_modules() if isinstance(module, _LAYERS) and module.weight.requires_grad
     ]
-    if unknown or not config.lora_target_modules:
+    chosen = {target: [name for name in layers if f".{name}".endswith(f".{target}")] for target in targets}
+    unknown = [target for target, names in chosen.items() if not names]
+    if unknown or not targets:
         kinds = sorted({_kind_of_layer(name) for name in layers})
         raise ValueError(
             f"`lora_target_modules` must be names of layers, or their last parts, got "
             f"{', '.join(map(repr, unknown)) or 'none'}. There are: {', '.join(kinds)}."
         )
+    unet.requires_grad_(False)
     unet.add_adapter(
         LoraConfig(
             r=config.lora_rank,
             lora_alpha=config.lora_rank if config.lora_alpha is None else config.lora_alpha,
-            target_modules=list(config.lora_target_modules),
-            exclude_modules=unused or None,
+            target_modules=sorted({name for names in chosen.values() for name in names}),
         ),
         adapter_name=_ADAPTER,
     )
 
 
 def _kind_of_layer(name: str) -> str:
-    """ "down_blocks.1.0.cross_attention.to_out.0" -> "to_out.0"."""
+    """The last part of a name and the numbers behind it, such as "to_out.0"."""
     parts = name.split(".")
     first = len(parts) - 1
     while parts[first].isdigit():
@@ -82,7 +79,6 @@ def save_lora(folder: Path, stage: str, unet: ModelMixin, parameters: Mapping[st
         folder,
         **{
             f"{component}_lora_layers": layers,
-            # The file names the layers that have adapters, and peft warns of exclusions among these.
-            f"{component}_lora_adapter_metadata": {**unet.peft_config[_ADAPTER].to_dict(), "exclude_modules": None},
+            f"{component}_lora_adapter_metadata": unet.peft_config[_ADAPTER].to_dict(),
         },
     )

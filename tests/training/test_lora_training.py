@@ -137,7 +137,7 @@ def test_adapters_get_the_same_gradients_with_gradient_checkpointing(folder):
         torch.testing.assert_close(checkpointed[name], gradient, rtol=0, atol=1e-6, msg=name)
 
 
-def test_every_adapter_of_a_converted_network_gets_a_gradient(tmp_path):
+def test_every_adapter_of_a_converted_network_gets_a_gradient(tmp_path, caplog):
     configs = [PARITY / "trainer_base.json", PARITY / "trainer_sr.json"]
     convert_checkpoint(PARITY / "trainer_checkpoint.pt", tmp_path / "pipeline", configs)
     # "conv" is also the name of a layer that nothing reads.
@@ -161,7 +161,10 @@ def test_every_adapter_of_a_converted_network_gets_a_gradient(tmp_path):
     pipe = TryOnCascadePipeline.from_pretrained(tmp_path / "pipeline")
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        pipe.load_lora_weights(tmp_path / "adapters")
+        pipe.load_lora_weights(tmp_path / "adapters", adapter_name="default")
+    loaded = {name for name, _ in pipe.base_unet.named_parameters() if "lora_" in name}
+    assert loaded == set(parameters)
+    assert "inconsistency" not in caplog.text
 
 
 def test_alpha_is_the_rank_if_not_given(folder):
