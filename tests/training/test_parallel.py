@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from accelerate import DistributedType
+from accelerate.commands.config.config_args import load_config_from_file
 from accelerate.state import AcceleratorState
 from parallel_worker import (
     CONFIG,
@@ -179,3 +181,45 @@ def test_options_that_do_not_go_with_sharding_are_refused(accelerator, monkeypat
     assert "`fsdp_activation_checkpointing`" in refusal(FSDP_ACTIVATION_CHECKPOINTING="true")
     assert "`channels_last` must be false" in refusal(dataclasses.replace(CONFIG, channels_last=True))
     assert "`optimizer` must be 'adamw'" in refusal(dataclasses.replace(CONFIG, optimizer="adamw8bit"))
+
+
+def test_compiling_keeps_the_names_of_the_weights(accelerator, one_process):
+    config = dataclasses.replace(config_for(CONFIG, 1), compile=True)
+    with torch.compiler.set_stance("force_eager"):
+        run = Run(config, accelerator)
+        assert run.train(NUM_STEPS) == one_process["all"][1]
+    assert run.state.unet._compiled_call_impl is not None
+    assert list(run.state.unet.state_dict()) == list(create_network(CONFIG).state_dict())
+
+
+def test_switches_of_the_process_follow_the_settings(accelerator):
+    try:
+        create_accelerator(dataclasses.replace(CONFIG, tf32=False, deterministic=True))
+        assert torch.are_deterministic_algorithms_enabled() and os.environ["CUBLAS_WORKSPACE_CONFIG"] == ":4096:8"
+        assert not torch.backends.cuda.matmul.allow_tf32 and not torch.backends.cudnn.allow_tf32
+    finally:
+        torch.use_deterministic_algorithms(False)
+    create_accelerator(CONFIG)
+    assert torch.backends.cuda.matmul.allow_tf32 and torch.backends.cudnn.allow_tf32
+
+
+def test_launcher_configurations_are_valid():
+    configs = {path.stem: load_config_from_file(str(path)) for path in (ROOT / "training/accelerate").glob("*.yaml")}
+    assert {name: config.num_processes for name, config in configs.items()} == {
+        "one_gpu": 1,
+        "eight_gpus": 8,
+        "multi_node": 16,
+        "fsdp2": 8,
+        "fsdp2_zero2": 8,
+        "cpu": 2,
+    }
+    for name in ("fsdp2", "fsdp2_zero2"):
+        assert configs[name].distributed_type == DistributedType.FSDP
+        assert configs[name].fsdp_config["fsdp_version"] == 2
+    assert configs["multi_node"].num_machines == 2
+
+
+def test_deepspeed_is_refused_with_its_equivalent(monkeypatch):
+    monkeypatch.setenv("ACCELERATE_USE_DEEPSPEED", "true")
+    with pytest.raises(ValueError, match="`fsdp_reshard_after_forward: false`.*training/accelerate/fsdp2_zero2.yaml"):
+        create_accelerator(CONFIG)
