@@ -103,6 +103,25 @@ def test_how_often_the_base_stage_is_asked(large_draw):
     assert torch.equal(draw.noise, large_draw.noise) and torch.equal(draw.timesteps, large_draw.timesteps)
 
 
+def test_what_is_decided_for_a_sample_does_not_depend_on_its_timestep():
+    config = dataclasses.replace(
+        CONFIG,
+        global_batch_size=1,
+        condition_dropout=0.5,
+        condition_dropout_mode="independent",
+        base_output_probability=0.5,
+    )
+    draws = [draw_batch(config, step, [0], (1, 1)) for step in range(800)]
+    timesteps = torch.cat([draw.timesteps for draw in draws]).double()
+    decisions = torch.cat([torch.cat([draw.conditioning_mask[0], draw.takes_base_output]) for draw in draws])
+    levels = torch.stack(
+        [torch.cat([draw.agnostic_levels, draw.garment_levels, draw.low_res_levels]) for draw in draws]
+    )
+    table = torch.cat([timesteps[:, None], decisions.view(800, 5), levels], dim=1)
+    correlations = torch.corrcoef(table.T) - torch.eye(9)
+    assert correlations.abs().max() < 0.13
+
+
 @pytest.mark.parametrize("step", [0, 7])
 @pytest.mark.parametrize("world_size,micro_batch_size", [(1, None), (2, 2), (3, 4), (4, 1)])
 def test_timesteps_cover_the_global_batch_whatever_the_split(step, world_size, micro_batch_size):
