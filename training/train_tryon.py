@@ -2,173 +2,227 @@
 # SPDX-License-Identifier: Apache-2.0
 """Train one stage of the try-on cascade.
 
-    python training/train_tryon.py --config training/configs/first-base.yaml
-    accelerate launch training/train_tryon.py --config training/configs/first-sr.yaml --max_steps 20000
+    python training/train_tryon.py --config training/configs/tiny-base.yaml
+    accelerate launch --config_file training/accelerate/eight_gpus.yaml \
+        training/train_tryon.py --config training/configs/base-128.yaml --output_dir runs/mine
 
-Run the same command again to go on from the newest checkpoint. The output folder gets `checkpoints/`, `samples/`,
-`metrics.jsonl` and at the end `unet/`, the averaged weights, and `model/`, a pipeline of them;
-`training/export_pipeline.py` joins two runs to a cascade.
+Run the same command again to go on from the newest checkpoint. `--dry-run` tells what a run would do and cost.
 """
 
-import json
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
-from dataclasses import asdict
-from pathlib import Path
+import os
+import sys
 
 import torch
-from accelerate import Accelerator
-from accelerate.utils import set_seed, tqdm
-from diffusers.models.modeling_utils import ModelMixin
-from diffusers.training_utils import EMAModel
+from accelerate.utils import tqdm
 
-from diffusers_tryon import create_unet
-from diffusers_tryon.hub.export import MODEL_FOLDER, save_pipeline
-from diffusers_tryon.schedules import create_scheduler
+from diffusers_tryon.data.rows import RowError
 from diffusers_tryon.training.base_outputs import BaseOutputs
-from diffusers_tryon.training.checkpoints import CheckpointWriter, newest_checkpoint
+from diffusers_tryon.training.checks import check_network_size
 from diffusers_tryon.training.configuration import TrainingConfig, parse_config
+from diffusers_tryon.training.cost import peak_flops, training_flops_per_image
 from diffusers_tryon.training.dataset import collate, open_training_rows, open_validation_rows
+from diffusers_tryon.training.dry_run import describe_run
+from diffusers_tryon.training.ema import WeightAverages
+from diffusers_tryon.training.guards import write_failed_batch
+from diffusers_tryon.training.initial import load_initial, trainable_parameters
 from diffusers_tryon.training.loader import TrainingBatches
+from diffusers_tryon.training.metrics import RunMetrics, check_trackers
 from diffusers_tryon.training.optimizers import create_optimizer, learning_rate
 from diffusers_tryon.training.order import local_indices
-from diffusers_tryon.training.stage import TrainingStage, schedule_of_run
+from diffusers_tryon.training.parallel import accumulate, agree, clip_gradients, create_accelerator, distribute
+from diffusers_tryon.training.randomness import draw_batch
+from diffusers_tryon.training.run_folder import RunFolder
+from diffusers_tryon.training.signals import StopRequest
+from diffusers_tryon.training.stage import TrainingStage
+from diffusers_tryon.training.state import TrainingState
+from diffusers_tryon.training.validation import FixedValidation
 
 
-NUM_SAMPLE_ROWS = 8
+class Training:
+    """A run of one stage, as far as its settings, its data and a checkpoint of it say.
 
+    Args:
+        config: the settings.
 
-def train(config: TrainingConfig) -> None:
-    accelerator = Accelerator(mixed_precision=config.mixed_precision)
-    indices_of_micro_batches = local_indices(config, accelerator.process_index, accelerator.num_processes)
-    run_dir = Path(config.output_dir)
-    set_seed(config.seed)
+    Raises:
+        ValueError: settings, data, network, launcher or checkpoint do not fit each other. Nothing is trained yet.
+        OSError: the Hub cannot be reached.
+    """
 
-    # Network, averaged weights, optimiser; from the newest checkpoint if there is one.
-    unet = create_unet(config.preset, **config.unet_overrides).to(accelerator.device)
-    ema = EMAModel(unet.parameters(), decay=config.ema_decay, use_ema_warmup=True, power=0.75, foreach=True)
-    optimizer = create_optimizer(unet.parameters(), config)
-    start_step = load_newest_checkpoint(run_dir, unet, ema, optimizer)
-    ema.to(accelerator.device)
-    stage = TrainingStage(
-        config,
-        unet,
-        accelerator.device,
-        schedule_of_run(config, unet.config.sample_size),
-        create_scheduler("ddpm"),
-        BaseOutputs(config, accelerator.device) if config.base_output_probability else None,
-    )
-    model, optimizer = accelerator.prepare(unet, optimizer)
+    def __init__(self, config: TrainingConfig):
+        check_trackers(config)
+        self.config = config
+        self.accelerator = create_accelerator(config)
+        rank, world_size = self.accelerator.process_index, self.accelerator.num_processes
+        self.micro_batches = local_indices(config, rank, world_size)
 
-    # Data in an order that depends on the seed and the step alone.
-    rows = open_training_rows(config)
-    sample_rows = open_validation_rows(config)
-    sample_batch = collate([sample_rows[index] for index in range(min(NUM_SAMPLE_ROWS, len(sample_rows)))])
-    batches = TrainingBatches(rows, config, start_step, accelerator.process_index, accelerator.num_processes)
-
-    def write_checkpoint(folder: Path) -> None:
-        state = {
-            "unet": unet.state_dict(),
-            "ema": ema.state_dict(),
-            "optimizer": optimizer.state_dict(),
-            "step": step + 1,
-        }
-        torch.save(state, folder / "state.pt")
-        (folder / "config.json").write_text(json.dumps(asdict(config), indent=2) + "\n")
-
-    writer = CheckpointWriter(run_dir, config.checkpoints_kept)
-    progress = tqdm(total=config.max_steps, initial=start_step, desc="training", dynamic_ncols=True)
-    losses, started = [], time.perf_counter()
-    for step in range(start_step, config.max_steps):
-        for group in optimizer.param_groups:
-            group["lr"] = learning_rate(config, step)
-        for position, indices in enumerate(indices_of_micro_batches):
-            is_last = position == len(indices_of_micro_batches) - 1
-            with nullcontext() if is_last else accelerator.no_sync(model):
-                loss = stage.loss(model, next(batches), step, indices).loss.mean() / len(indices_of_micro_batches)
-                accelerator.backward(loss)
-            losses.append(loss.detach())
-        gradient_norm = accelerator.clip_grad_norm_(model.parameters(), config.max_grad_norm)
-        if not torch.isfinite(gradient_norm):
-            raise FloatingPointError(f"The gradient is not finite at step {step}; weights and checkpoints are intact.")
-        optimizer.step()
-        optimizer.zero_grad()
-        ema.step(unet.parameters())
-        progress.update()
-
-        done = step + 1
-        if done % config.log_every == 0:
-            total = accelerator.reduce(torch.stack(losses).sum(), reduction="mean").item()
-            seconds = time.perf_counter() - started
-            metrics = {
-                "step": done,
-                "images": done * config.global_batch_size,
-                "loss": total / config.log_every,
-                "gradient_norm": float(gradient_norm),
-                "learning_rate": learning_rate(config, step),
-                "images_per_second": config.log_every * config.global_batch_size / seconds,
-            }
-            if accelerator.is_main_process:
-                append_metrics(run_dir, metrics)
-                progress.set_postfix(loss=f"{metrics['loss']:.4f}", images_per_s=f"{metrics['images_per_second']:.1f}")
-            losses, started = [], time.perf_counter()
-        if accelerator.is_main_process and (done % config.checkpoint_every == 0 or done == config.max_steps):
-            writer.save(done, write_checkpoint)
-        if accelerator.is_main_process and (done % config.sample_every == 0 or done == config.max_steps):
-            with averaged_weights(ema, unet), accelerator.autocast():
-                stage.save_samples(unet, sample_batch, run_dir / "samples" / f"step-{done:08d}.png")
-            started = time.perf_counter()
-    progress.close()
-    batches.close()
-
-    if accelerator.is_main_process:
-        ema.copy_to(unet.parameters())
-        unet.save_pretrained(run_dir / "unet")
-        (run_dir / "unet" / "training_config.json").write_text(json.dumps(asdict(config), indent=2) + "\n")
-        save_pipeline(
-            *(run_dir / MODEL_FOLDER, config.stage, unet, stage.betas, config.prediction_type),
-            *(stage.image_noising_scheduler, config.base_model),
+        initial = load_initial(config)
+        check_network_size(config, initial.unet)
+        self.stage = TrainingStage(
+            config,
+            initial.unet,
+            self.accelerator.device,
+            initial.betas,
+            initial.image_noising_scheduler,
+            BaseOutputs(config, self.accelerator.device) if config.base_model is not None else None,
         )
-    accelerator.wait_for_everyone()
-    accelerator.end_training()
+        rows = open_training_rows(config)
+        # A picture that the stage cannot take is better found now than by a worker.
+        self.stage.prepare(collate([rows[0]]))
+        flops_per_image = training_flops_per_image(initial.unet)
+
+        self.folder = RunFolder(config, self.accelerator, initial)
+        self.model = distribute(initial.unet, config, self.accelerator)
+        self.parameters = list(trainable_parameters(initial.unet).values())
+        self.state = TrainingState(
+            initial.unet, WeightAverages(self.parameters, config), create_optimizer(self.parameters, config), config
+        )
+        self.folder.resume(self.state)
+
+        # Everything random, and the order of the data, follows from the settings and the step.
+        self.batches = TrainingBatches(rows, config, self.state.step, rank, world_size)
+        precision = torch.bfloat16 if config.mixed_precision == "bf16" else torch.float32
+        self.metrics = RunMetrics(
+            self.accelerator,
+            config,
+            self.folder.path,
+            flops_per_image,
+            peak_flops(self.accelerator.device, precision, config.tf32),
+            self.state.step,
+        )
+        self.validation = FixedValidation(config, self.stage, open_validation_rows(config), self.accelerator)
+
+    def run(self) -> None:
+        """Train to `max_steps`, to `stop_at_step` or to a signal; each leaves a checkpoint, the first also the model."""
+        config, state = self.config, self.state
+        last_step = min(config.max_steps, config.stop_at_step or config.max_steps)
+        progress = tqdm(total=config.max_steps, initial=state.step, desc="training", dynamic_ncols=True)
+        stopped = False
+        with progress, self.folder, StopRequest() as self.signal:
+            while state.step < last_step and not stopped:
+                stopped = self.step()
+                progress.update()
+                is_last = state.step == last_step or stopped
+                if is_last or state.step % config.log_every == 0:
+                    rate = learning_rate(config, state.step - 1)
+                    values = self.metrics.log(state.step, rate, state.skipped_steps)
+                    self.metrics.write(state.step, values)
+                    progress.set_postfix(loss=values.get("loss"), images_per_second=values["images_per_second"])
+                with self.metrics.paused():
+                    if is_last or state.step % config.checkpoint_every == 0:
+                        self.folder.save_checkpoint(state)
+                    if config.ema_power_sigmas and state.step % config.ema_snapshot_every == 0:
+                        self.folder.save_snapshot(state)
+                    if not stopped and (is_last or state.step % config.validate_every == 0):
+                        stopped = self.validate()
+                    if not stopped and (is_last or state.step % config.sample_every == 0):
+                        stopped = self.draw_samples()
+            if stopped:
+                # Validation may have been left at a step that has no checkpoint yet.
+                self.folder.save_checkpoint(state)
+                self.accelerator.print(
+                    f"Stopped by {self.signal.name or 'a signal to another process'} after step {state.step}; run the same command to go on."
+                )
+            elif state.step == config.max_steps:
+                self.folder.publish(state)
+        self.accelerator.end_training()
+
+    def step(self) -> bool:
+        """One optimiser step; returns whether a signal asks to stop."""
+        config, state = self.config, self.state
+        for group in state.optimizer.param_groups:
+            group["lr"] = learning_rate(config, state.step)
+        batches, losses = [], []
+        for number, indices in enumerate(self.micro_batches):
+            batches.append(next(self.batches))
+            with accumulate(self.model, is_last=number == len(self.micro_batches) - 1):
+                with self.accelerator.autocast():
+                    output = self.stage.loss(self.model, batches[-1], state.step, indices)
+                (output.loss.mean() / len(self.micro_batches)).backward()
+            self.metrics.add(output)
+            losses.append(output.loss.detach())
+        gradient_norm = clip_gradients(self.parameters, config.max_grad_norm)
+
+        # One exchange a step: whether any process has a loss or gradient that is not finite, or a signal.
+        bad_loss, bad_gradient, stop = agree(
+            self.accelerator,
+            not torch.cat(losses).isfinite().all(),
+            not gradient_norm.isfinite(),
+            self.signal.requested,
+        )
+        is_bad = bad_loss or bad_gradient
+        if is_bad:
+            self.skip_step(batches, losses, bad_loss)
+        else:
+            state.optimizer.step()
+            state.averages.step(self.parameters)
+        state.optimizer.zero_grad()
+        state.step += 1
+        self.metrics.finish_step(gradient_norm, self.batches.take_wait_seconds(), skipped=is_bad)
+        return stop
+
+    def skip_step(self, batches: list[dict[str, torch.Tensor]], losses: list[torch.Tensor], bad_loss: bool) -> None:
+        """Write down what the step worked on, and end the run if that happened too often."""
+        state = self.state
+        for batch, indices, loss in zip(batches, self.micro_batches, losses):
+            # Where all losses are finite the gradient is to blame, and any of the batches.
+            if not bad_loss or not loss.isfinite().all():
+                draw = draw_batch(self.config, state.step, indices, self.stage.size)
+                write_failed_batch(self.folder.failed, state.step, self.accelerator.process_index, batch, draw, loss)
+        state.skipped_steps += 1
+        self.accelerator.wait_for_everyone()
+        if state.skipped_steps > self.config.max_skipped_steps:
+            raise FloatingPointError(
+                f"The {'loss' if bad_loss else 'gradient'} of step {state.step + 1} is not finite. The optimiser has not "
+                f"seen it, and checkpoints are intact; what it came from is in {self.folder.failed}. "
+                f"`max_skipped_steps` ({self.config.max_skipped_steps}) would allow to leave such steps out."
+            )
+
+    def must_stop(self) -> bool:
+        """Whether a signal came to any process; all ask alike."""
+        return agree(self.accelerator, self.signal.requested)[0]
+
+    def validate(self) -> bool:
+        """Losses of fixed rows with the raw and the averaged weights; returns whether a signal ended it early."""
+        unet = self.state.unet
+        values = self.validation.losses(unet, self.must_stop)
+        if values is not None:
+            with self.state.averages.swapped_in(self.parameters):
+                averaged = self.validation.losses(unet, self.must_stop, "validation_loss_ema")
+            if averaged is not None:
+                self.metrics.write(self.state.step, values | averaged)
+                return False
+        return True
+
+    def draw_samples(self) -> bool:
+        """A sheet of fixed rows with the averaged weights; returns whether a signal ended it early."""
+        with self.state.averages.swapped_in(self.parameters):
+            sheet = self.validation.draw_sheets(self.state.unet, self.folder.samples, self.state.step, self.must_stop)
+        if sheet is None:
+            return True
+        self.metrics.write(self.state.step, sheet.values, sheet.pictures)
+        return False
 
 
-@contextmanager
-def averaged_weights(ema: EMAModel, unet: ModelMixin) -> Iterator[None]:
-    """Within the block the network has the averaged weights."""
-    ema.store(unet.parameters())
-    ema.copy_to(unet.parameters())
+def main() -> None:
+    config, dry_run = parse_config()
+    if dry_run:
+        print(describe_run(config, num_processes=int(os.environ.get("WORLD_SIZE", 1))))
+        return
     try:
-        yield
-    finally:
-        ema.restore(unet.parameters())
-
-
-def load_newest_checkpoint(run_dir: Path, unet: ModelMixin, ema: EMAModel, optimizer: torch.optim.Optimizer) -> int:
-    """Load the newest checkpoint into the three and return the step to go on with; 0 without a checkpoint."""
-    checkpoint = newest_checkpoint(run_dir)
-    if checkpoint is None:
-        return 0
-    path = checkpoint / "state.pt"
+        training = Training(config)
+    except (ValueError, OSError) as error:
+        sys.exit(describe_error(error))
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-        unet.load_state_dict(state["unet"])
-        ema.load_state_dict(state["ema"])
-        optimizer.load_state_dict(state["optimizer"])
-    except Exception as error:  # a truncated or foreign file can raise anything
-        raise ValueError(
-            f"`output_dir` has a checkpoint that this run cannot resume from: {path} is broken or of another network. "
-            f"Remove its folder to go on from the one before it, or take another `output_dir`."
-        ) from error
-    return state["step"]
+        training.run()
+    except (RowError, FloatingPointError, OSError) as error:
+        sys.exit(describe_error(error))
 
 
-def append_metrics(run_dir: Path, metrics: dict[str, float]) -> None:
-    run_dir.mkdir(parents=True, exist_ok=True)
-    with open(run_dir / "metrics.jsonl", "a") as file:
-        file.write(json.dumps(metrics) + "\n")
+def describe_error(error: Exception) -> str:
+    process = f" (process {os.environ['RANK']})" if "RANK" in os.environ else ""
+    return f"train_tryon.py{process}: {error}"
 
 
 if __name__ == "__main__":
-    train(parse_config()[0])
+    main()

@@ -1,225 +1,320 @@
 # Copyright 2026 The diffusers-tryon authors.
 # SPDX-License-Identifier: Apache-2.0
-"""The training script as a user runs it: it learns, resumes bit for bit, and leaves a pipeline that makes a
-picture."""
+"""The training script: it learns, resumes bit for bit, stops when it has to, and leaves a pipeline."""
 
-import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import datasets
 import numpy as np
 import pytest
 import torch
-from diffusers.training_utils import EMAModel
 from PIL import Image
+from training_runs import (
+    assert_same_state,
+    command_line,
+    metrics_of,
+    run_here,
+    run_script,
+    start_here,
+    state_of,
+)
 
-from diffusers_tryon import ParallelUNetModel, TryOnCascadePipeline, create_unet
+from diffusers_tryon import ParallelUNetModel, TryOnCascadePipeline
+from diffusers_tryon.rendering.samples import render_pair
 from diffusers_tryon.rendering.writer import write_pairs
-from diffusers_tryon.training.checkpoints import CheckpointWriter, list_checkpoints
-from diffusers_tryon.training.dataset import TryOnRows
-
-
-ROOT = Path(__file__).parents[2]
+from diffusers_tryon.training.checkpoints import checkpoint_step, list_checkpoints, newest_checkpoint
+from diffusers_tryon.training.guards import read_failed_batch
 
 
 @pytest.fixture(scope="module")
 def pool(tmp_path_factory):
+    """Eight pairs in two shards, for streams too."""
     folder = tmp_path_factory.mktemp("pool")
-    write_pairs(folder, 8, 64)
-    return folder
+    write_pairs(folder, 8, 64, rows_per_shard=4)
+    return str(folder)
 
 
-def run_script(name: str, *arguments: str) -> subprocess.CompletedProcess:
-    command = [sys.executable, str(ROOT / "training" / name), *arguments]
-    return subprocess.run(command, capture_output=True, text=True)
+def make_picture(pipeline: TryOnCascadePipeline, size: int) -> Image.Image:
+    row = render_pair(0, size)
+    pipeline.set_progress_bar_config(disable=True)
+    names = ("agnostic_image", "garment_image", "person_pose", "garment_pose")
+    return pipeline(
+        **{name: row[name] for name in names}, num_inference_steps=2, generator=torch.Generator().manual_seed(0)
+    ).images[0]
 
 
-def train(pool: Path, output_dir: Path, preset: str, max_steps: int, **settings) -> list[dict]:
-    settings = {
-        "dataset": pool,
-        "output_dir": output_dir,
-        "preset": preset,
-        "max_steps": max_steps,
-        "global_batch_size": 4,
-        "lr_schedule": "constant",
-        "warmup_steps": 1,
-        **({"stage": "sr", "low_res_size": 32} if preset == "tiny-sr" else {}),
-        "num_workers": 0,
-        "log_every": 1,
-        **settings,
-    }
-    arguments = [text for name, value in settings.items() for text in (f"--{name}", str(value))]
-    result = run_script("train_tryon.py", *arguments)
+# It learns
+
+
+def test_eight_pairs_are_learned_by_heart(pool, tmp_path):
+    result = run_script(
+        tmp_path,
+        dataset=pool,
+        max_steps=400,
+        global_batch_size=8,
+        learning_rate=3e-3,
+        ema_decay=0.95,
+        prediction_type="sample",
+        log_every=20,
+        num_validation_rows=8,
+        sample_steps=10,
+        num_workers=1,
+        trackers=("tensorboard",),
+    )
     assert result.returncode == 0, result.stderr
-    return [json.loads(line) for line in (output_dir / "metrics.jsonl").read_text().splitlines()]
+    lines = metrics_of(tmp_path)
+    final = {name: value for line in lines for name, value in line.items()}
+    assert final["step"] == 400
+    assert final["sample_psnr"] > 0
+    assert final["validation_loss_ema"] < 0.5 * lines[0]["loss"]
+    assert (tmp_path / "curves.png").exists() and list((tmp_path / "samples").glob("*.png"))
+    picture = make_picture(TryOnCascadePipeline.from_pretrained(tmp_path / "model"), 32)
+    assert picture.size == (32, 32)
 
 
-def weights(run_dir: Path) -> dict[str, torch.Tensor]:
-    return ParallelUNetModel.from_pretrained(run_dir / "unet").state_dict()
+# Resume
 
 
 @pytest.mark.parametrize(
-    ("preset", "settings"),
-    [("tiny-base", {"augmentation": {}}), ("tiny-sr", {"dataset": "rendered", "rendered_size": 64, "num_workers": 1})],
+    "changes",
+    [
+        {"augmentation": {}, "ema_power_sigmas": (0.1,), "ema_snapshot_every": 2},
+        {"streaming": True, "stream_lanes": 2, "micro_batch_size": 2, "num_workers": 1},
+        {"dataset": "rendered", "preset": "tiny-sr", "checkpoint_in_background": True, "mixed_precision": "bf16"},
+    ],
+    ids=["table", "stream", "sr"],
 )
-def test_resumed_run_equals_uninterrupted_run_bit_for_bit(pool, tmp_path, preset, settings):
-    train(pool, tmp_path / "whole", preset, 4, **settings)
-    train(pool, tmp_path / "halves", preset, 2, **settings)
-    metrics = train(pool, tmp_path / "halves", preset, 4, **settings)
-    assert [entry["step"] for entry in metrics] == [1, 2, 3, 4]
-    whole, halves = weights(tmp_path / "whole"), weights(tmp_path / "halves")
-    assert all(torch.equal(whole[name], halves[name]) for name in whole)
-    assert any(value.abs().max() > 0 for name, value in whole.items() if "conv_out" in name)
-
-
-def test_runs_become_a_cascade_that_makes_a_picture(pool, tmp_path):
-    for preset in ("tiny-base", "tiny-sr"):
-        train(pool, tmp_path / preset, preset, 2, noise_schedule="shifted_cosine" if preset == "tiny-sr" else "cosine")
-    sheet = Image.open(tmp_path / "tiny-sr" / "samples" / "step-00000002.png")
-    assert sheet.size == (5 * 64, 8 * 64)
-    result = run_script(
-        "export_pipeline.py",
-        *(
-            "--base",
-            str(tmp_path / "tiny-base"),
-            "--sr",
-            str(tmp_path / "tiny-sr"),
-            "--out",
-            str(tmp_path / "cascade"),
-        ),
+def test_a_resumed_run_equals_an_uninterrupted_one(pool, tmp_path, changes):
+    changes = {"dataset": pool, **changes}
+    run_here(tmp_path / "whole", **changes)
+    run_here(tmp_path / "halves", **changes, stop_at_step=3)
+    assert checkpoint_step(newest_checkpoint(tmp_path / "halves")) == 3
+    training = run_here(tmp_path / "halves", **changes)
+    assert training.state.step == 6
+    assert_same_state(tmp_path / "whole", tmp_path / "halves")
+    whole, halves = (
+        {(line["step"], name): value for line in metrics_of(tmp_path / folder) for name, value in line.items()}
+        for folder in ("whole", "halves")
     )
-    assert result.returncode == 0, result.stderr
-    assert str(tmp_path) not in (tmp_path / "cascade" / "base_unet" / "config.json").read_text()
-    pipeline = TryOnCascadePipeline.from_pretrained(tmp_path / "cascade")
-    assert pipeline.base_scheduler.config.beta_schedule == "squaredcos_cap_v2"
-    # Shifting 64 pixels relative to 64 pixels changes nothing but where the last betas are capped.
-    torch.testing.assert_close(
-        pipeline.sr_scheduler.alphas_cumprod[:990], pipeline.base_scheduler.alphas_cumprod[:990], rtol=0, atol=1e-2
+    for key in whole:
+        if key[1] in ("loss", "gradient_norm", "validation_loss", "validation_loss_ema", "sample_psnr"):
+            assert whole[key] == halves[key], key
+    # The weights did move.
+    state = state_of(tmp_path / "whole")
+    assert any(value.abs().max() > 0 for name, value in state.items() if name == "unet.conv_out.weight")
+
+
+def test_a_killed_run_goes_on_as_if_nothing_had_happened(pool, tmp_path):
+    changes = {"dataset": pool, "max_steps": 60, "checkpoint_every": 2, "log_every": 1}
+    run_here(tmp_path / "whole", **changes)
+    for _ in range(2):
+        run = subprocess.Popen(
+            [sys.executable, *command_line(tmp_path / "killed", **changes)], stderr=subprocess.DEVNULL
+        )
+        before = len(progress_of(tmp_path / "killed"))
+        wait_until(lambda: len(progress_of(tmp_path / "killed")) >= before + 5)
+        run.kill()
+        run.wait()
+    assert newest_checkpoint(tmp_path / "killed") is not None
+    assert len(progress_of(tmp_path / "killed")) < 60
+    run_here(tmp_path / "killed", **changes)
+    assert_same_state(tmp_path / "whole", tmp_path / "killed")
+    steps = [line["step"] for line in metrics_of(tmp_path / "killed") if "loss" in line]
+    assert steps == list(range(1, 61))
+
+
+def progress_of(run_dir: Path) -> list[str]:
+    path = run_dir / "metrics.jsonl"
+    return path.read_text().splitlines() if path.exists() else []
+
+
+def wait_until(condition, seconds: float = 120) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+# Signals
+
+
+@pytest.mark.parametrize("during", ["training", "validation"])
+def test_a_signal_saves_and_ends_with_success(pool, tmp_path, during):
+    # Validation of so many rows takes far longer than the test waits for it.
+    changes = {"dataset": pool, "max_steps": 10_000, "checkpoint_every": 10_000}
+    if during == "validation":
+        changes |= {"validation_dataset": "rendered", "num_validation_rows": 200, "validate_every": 3}
+    run = subprocess.Popen(
+        [sys.executable, *command_line(tmp_path, **changes)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
     )
-    pipeline.set_progress_bar_config(disable=True)
-    pose = np.full((18, 3), 0.5, dtype=np.float32)
-    image = pipeline(
-        agnostic_image=Image.new("RGB", (64, 64), "gray"),
-        garment_image=Image.new("RGB", (64, 64), "red"),
-        person_pose=pose,
-        num_inference_steps=2,
-        sr_num_inference_steps=2,
-        generator=torch.Generator().manual_seed(0),
-    ).images[0]
-    assert image.size == (64, 64)
+    wait_until(lambda: len(progress_of(tmp_path)) >= 3)
+    # The whole group gets it, as from a cluster's scheduler.
+    os.killpg(run.pid, signal.SIGTERM if during == "training" else signal.SIGUSR1)
+    output, errors = run.communicate(timeout=60)
+    assert run.returncode == 0, errors
+    step = checkpoint_step(newest_checkpoint(tmp_path))
+    assert 3 <= step < 10_000
+    assert f"after step {step}; run the same command" in output
+    if during == "validation":
+        assert step == 3
+        assert not any("validation_loss" in line for line in metrics_of(tmp_path))
+    assert not (tmp_path / "model").exists()
 
 
-def test_loss_falls_when_few_pairs_are_repeated(pool, tmp_path):
-    metrics = train(
-        *(pool, tmp_path / "run", "tiny-base", 200),
-        learning_rate=3e-3,
-        global_batch_size=8,
-        sample_every=1000,
-        checkpoint_every=1000,
-    )
-    losses = [entry["loss"] for entry in metrics]
-    assert np.mean(losses[-20:]) < 0.65 * np.mean(losses[:5])
+# Guards
 
 
-def test_missing_columns_are_named_before_the_first_step(tmp_path):
+def test_a_loss_that_is_not_finite_stops_the_run_and_is_written_down(pool, tmp_path):
+    changes = {"dataset": pool, "checkpoint_every": 1}
+    run_here(tmp_path, **changes, stop_at_step=2)
+    before = state_of(tmp_path)
+    training = start_here(tmp_path, **changes)
+    spoil(training, steps=[3])
+    with pytest.raises(FloatingPointError, match="The loss of step 4 is not finite"):
+        training.run()
+    assert checkpoint_step(newest_checkpoint(tmp_path)) == 3
+    assert all(torch.isfinite(value).all() for value in state_of(tmp_path).values())
+    assert any(not torch.equal(before[name], value) for name, value in state_of(tmp_path).items())
+    failed = read_failed_batch(next((tmp_path / "failed_batches").glob("*.json")))
+    assert (failed.step, failed.indices) == (3, [0, 1, 2, 3])
+
+
+def test_skipped_steps_are_counted_and_change_nothing(pool, tmp_path):
+    training = start_here(tmp_path, dataset=pool, max_skipped_steps=1)
+    spoil(training, steps=[2])
+    seen = []
+    step_averages = training.state.averages.step
+    training.state.averages.step = lambda parameters: (seen.append(training.state.step), step_averages(parameters))
+    training.run()
+    assert seen == [0, 1, 3, 4, 5]
+    lines = [line for line in metrics_of(tmp_path) if "learning_rate" in line]
+    assert [line["skipped_steps"] for line in lines] == [0, 0, 1, 1, 1, 1]
+    state = state_of(tmp_path)
+    assert (state["step"], state["skipped_steps"], state["averaged_steps"]) == (6, 1, 5)
+    assert all(torch.isfinite(value).all() for value in state.values())
+
+
+def spoil(training, steps: list[int]) -> None:
+    """Make the loss infinite in these steps."""
+    loss = training.stage.loss
+
+    def spoiled(model, batch, step, indices):
+        output = loss(model, batch, step, indices)
+        return output._replace(loss=output.loss * float("inf")) if step in steps else output
+
+    training.stage.loss = spoiled
+
+
+# Settings and data that cannot work
+
+
+def test_another_setting_or_dataset_is_not_resumed_with(pool, tmp_path):
+    run_here(tmp_path / "run", dataset=pool, max_steps=1)
+    with pytest.raises(ValueError, match="`learning_rate`: 0.0003 -> 0.001"):
+        start_here(tmp_path / "run", dataset=pool, learning_rate=1e-3)
+    write_pairs(tmp_path / "other", 5, 64)
+    with pytest.raises(ValueError, match="`dataset`: .*; content of the dataset: 8 rows.* -> 5 rows"):
+        start_here(tmp_path / "run", dataset=str(tmp_path / "other"))
+    # What does not change the numbers may change, and a run at a constant rate may be made longer.
+    assert start_here(tmp_path / "run", dataset=pool, log_every=7, max_steps=9).state.step == 1
+    assert start_here(tmp_path / "run", dataset=pool, learning_rate=1e-3, allow_changes=True).state.step == 1
+
+
+def test_a_broken_checkpoint_is_passed_over(pool, tmp_path, caplog):
+    run_here(tmp_path, dataset=pool, max_steps=4, checkpoint_every=2)
+    newest = list_checkpoints(tmp_path)[-1]
+    with open(newest / "optimizer.pt", "r+b") as file:
+        file.truncate(1000)
+    assert start_here(tmp_path, dataset=pool, max_steps=4, checkpoint_every=2).state.step == 2
+    assert "step-00000004" in caplog.text and "optimizer.pt" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"global_batch_size": 6, "micro_batch_size": 4}, "`global_batch_size` must be a multiple of `micro_batch_size`"),
+        ({"stage": "sr", "low_res_size": 32}, "`stage` is 'sr', and the network of `preset` tiny-base is one for"),
+        ({"preset": "tiny-sr", "stage": "base", "low_res_size": None}, "`stage` is 'base', and the network"),
+        ({"preset": "tiny-sr", "low_res_size": 64}, "`low_res_size` must make a smaller picture"),
+        ({"unet_overrides": {"sample_size": 34}}, "must have sides that are multiples of 4.*34 x 34"),
+        ({"unet_overrides": {"sample_size": [64, 32]}}, "would be distorted"),
+        ({"trackers": ("mlflow",)}, "`trackers` must be among tensorboard, wandb, trackio, got 'mlflow'"),
+        ({"dataset": "no/such folder"}, "must be a folder or the id of a dataset"),
+        ({"streaming": True, "stream_lanes": 4}, "`stream_lanes` must be at most the number of shards"),
+    ],
+)  # fmt: skip
+def test_what_cannot_work_is_named_before_the_first_step(pool, tmp_path, changes, message):
+    with pytest.raises(ValueError, match=message):
+        start_here(tmp_path, **{"dataset": pool, **changes})
+    assert not list(tmp_path.glob("checkpoints/*")) and not (tmp_path / "metrics.jsonl").exists()
+
+
+def test_missing_columns_end_the_program_with_one_line(tmp_path):
     (tmp_path / "data").mkdir()
     datasets.Dataset.from_dict({"person_pose": [[0.0]]}).to_parquet(tmp_path / "data" / "train-00000-of-00001.parquet")
-    result = run_script(
-        "train_tryon.py",
-        *("--preset", "tiny-base", "--dataset", str(tmp_path / "data"), "--output_dir", str(tmp_path / "run")),
+    result = run_script(tmp_path / "run", dataset=str(tmp_path / "data"))
+    assert result.returncode == 1
+    assert "Traceback" not in result.stderr
+    assert "person_image, agnostic_image, agnostic_mask, garment_image, garment_pose" in result.stderr.splitlines()[-1]
+
+
+# What a run leaves
+
+
+def test_both_stages_become_a_cascade(pool, tmp_path):
+    run_here(tmp_path / "base", dataset=pool, max_steps=2)
+    run_here(
+        tmp_path / "sr",
+        dataset=pool,
+        preset="tiny-sr",
+        max_steps=2,
+        noise_schedule="shifted_cosine",
+        base_model=str(tmp_path / "base" / "model"),
+        base_output_probability=0.5,
+        base_output_steps=2,
     )
-    assert result.returncode != 0
-    assert "person_image, agnostic_image, agnostic_mask, garment_image, garment_pose" in result.stderr
+    pipeline = TryOnCascadePipeline.from_pretrained(tmp_path / "sr" / "model")
+    assert make_picture(pipeline, 64).size == (64, 64)
+    averaged = ParallelUNetModel.from_pretrained(list_checkpoints(tmp_path / "sr")[-1] / "ema").state_dict()
+    for name, value in pipeline.sr_unet.state_dict().items():
+        assert torch.equal(value, averaged[name]), name
+    assert str(tmp_path) not in (tmp_path / "sr" / "model" / "README.md").read_text()
 
 
-def broken_pool(tmp_path: Path, change) -> Path:
-    """A pool of four rows of which `change` spoils one."""
-    write_pairs(tmp_path / "good", 4, 64)
-    rows = datasets.Dataset.from_parquet(str(next((tmp_path / "good").glob("*.parquet"))))
-    spoiled = [dict(row) for row in rows.cast_column("person_image", datasets.Image(decode=False))]
-    change(spoiled[2])
-    (tmp_path / "bad").mkdir()
-    datasets.Dataset.from_list(spoiled, features=rows.features).to_parquet(tmp_path / "bad" / "train-0.parquet")
-    return tmp_path / "bad"
+def test_a_finished_run_is_trained_further_and_adapted(pool, tmp_path):
+    run_here(tmp_path / "base", dataset=pool, max_steps=2)
+    further = {"dataset": pool, "preset": None, "initial_model": str(tmp_path / "base"), "max_steps": 2}
+    run_here(tmp_path / "further", **further)
+    training = run_here(tmp_path / "lora", **further, lora_rank=2, learning_rate=0.01)
+    pipeline = TryOnCascadePipeline.from_pretrained(tmp_path / "base" / "model")
+    before = np.asarray(make_picture(pipeline, 32)).astype(int)
+    pipeline.load_lora_weights(tmp_path / "lora" / "model")
+    assert np.abs(np.asarray(make_picture(pipeline, 32)) - before).max() > 0
+    adapters = [name for name in state_of(tmp_path / "lora") if name.startswith("unet.")]
+    assert adapters and all("lora" in name for name in adapters)
+    assert training.state.unet.conv_in.weight.requires_grad is False
 
 
-def test_a_truncated_image_is_named_with_its_row(tmp_path):
-    def truncate(row):
-        row["person_image"]["bytes"] = row["person_image"]["bytes"][:300]
-
-    rows = TryOnRows(str(broken_pool(tmp_path, truncate)))
-    assert rows[1]["person_image"].shape == (64, 64, 3)
-    with pytest.raises(ValueError, match="Row 2 of the dataset .* cannot be read: `person_image` is no picture"):
-        rows[2]
+# The Hub
 
 
-def test_a_pose_in_pixels_is_named_with_its_row(tmp_path):
-    def in_pixels(row):
-        row["person_pose"] = (np.asarray(row["person_pose"]) * [64, 64, 1]).tolist()
-
-    rows = TryOnRows(str(broken_pool(tmp_path, in_pixels)))
-    with pytest.raises(ValueError, match="Row 2 of the dataset .*person_pose.* must have x and y in \\[0, 1\\]"):
-        rows[2]
-
-
-def test_a_gradient_that_is_not_finite_stops_before_the_weights_change(pool, tmp_path):
-    train(pool, tmp_path, "tiny-base", 2, checkpoint_every=1)
-    good = (tmp_path / "unet" / "diffusion_pytorch_model.safetensors").read_bytes()
-    settings = {"dataset": pool, "output_dir": tmp_path, "preset": "tiny-base", "global_batch_size": 4}
-    settings |= {"max_steps": 6, "checkpoint_every": 1, "learning_rate": 1e30, "num_workers": 0}
-    result = run_script(
-        "train_tryon.py", *(text for name, value in settings.items() for text in (f"--{name}", str(value)))
-    )
-    assert result.returncode != 0
-    assert "The gradient is not finite at step" in result.stderr
-    assert (tmp_path / "unet" / "diffusion_pytorch_model.safetensors").read_bytes() == good
-    newest = list_checkpoints(tmp_path)[-1]
-    state = torch.load(newest / "state.pt", weights_only=True)
-    assert all(torch.isfinite(value).all() for value in state["optimizer"]["state"][0].values())
-
-
-@pytest.mark.slow
-def test_two_processes_equal_one(pool, tmp_path):
-    train(pool, tmp_path / "one", "tiny-base", 3, micro_batch_size=2, augmentation={})
-    settings = {"dataset": pool, "output_dir": tmp_path / "two", "preset": "tiny-base", "global_batch_size": 4}
-    settings |= {"max_steps": 3, "lr_schedule": "constant", "warmup_steps": 1, "num_workers": 0, "log_every": 1}
-    settings |= {"augmentation": {}}
-    # On CPUs `accelerate launch` starts one process whatever it is told.
-    launch = ["-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "29517"]
-    arguments = [text for name, value in settings.items() for text in (f"--{name}", str(value))]
-    result = subprocess.run(
-        [sys.executable, *launch, str(ROOT / "training" / "train_tryon.py"), *arguments],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "ACCELERATE_USE_CPU": "true"},
-    )
+def test_a_run_pushes_while_it_trains_and_survives_a_hub_that_fails(pool, tmp_path, fake_hub):
+    environment = fake_hub.environment(tmp_path / "cache")
+    changes = {"dataset": pool, "max_steps": 4, "checkpoint_every": 2, "hub_strategy": "latest_folder"}
+    result = run_script(tmp_path / "run", environment, **changes, hub_model_id="me/run")
     assert result.returncode == 0, result.stderr
-    one, two = weights(tmp_path / "one"), weights(tmp_path / "two")
-    for name in one:
-        torch.testing.assert_close(one[name], two[name], rtol=0, atol=1e-5, msg=name)
-
-
-@pytest.mark.parametrize(
-    ("damage", "message"),
-    [
-        ("truncated", "`output_dir` has checkpoints, but none is whole"),
-        ("of another network", "`output_dir` has a checkpoint that this run cannot resume from"),
-    ],
-)
-def test_a_checkpoint_that_cannot_be_resumed_is_named(tmp_path, damage, message):
-    unet = create_unet("tiny-sr" if damage == "of another network" else "tiny-base")
-    ema, optimizer = EMAModel(unet.parameters()), torch.optim.AdamW(unet.parameters())
-    state = {"unet": unet.state_dict(), "ema": ema.state_dict(), "optimizer": optimizer.state_dict(), "step": 4}
-    CheckpointWriter(tmp_path, keep=1).save(4, lambda folder: torch.save(state, folder / "state.pt"))
-    if damage == "truncated":
-        path = tmp_path / "checkpoints" / "step-00000004" / "state.pt"
-        os.truncate(path, path.stat().st_size // 2)
-    result = run_script(
-        "train_tryon.py", "--preset", "tiny-base", "--dataset", "unused", "--output_dir", str(tmp_path)
-    )
-    assert result.returncode != 0
-    assert f"ValueError: {message}" in result.stderr
-    assert "step-00000004" in result.stderr
+    files = fake_hub.files("me/run")
+    assert {"README.md", "model_index.json", "base_unet/config.json", "curves.png", "samples.png"} <= set(files)
+    assert "checkpoints/latest/base_unet/config.json" in files
+    assert not any("optimizer" in name for name in files)
+    assert str(tmp_path).encode() not in b"".join(files.values())
+    assert make_picture(TryOnCascadePipeline.from_pretrained("me/run"), 32).size == (32, 32)

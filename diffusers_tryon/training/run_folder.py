@@ -1,0 +1,226 @@
+# Copyright 2026 The diffusers-tryon authors.
+# SPDX-License-Identifier: Apache-2.0
+"""The output folder of a run: its checkpoints, the model it publishes, and the record of how that came about."""
+
+import json
+import tempfile
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, TypeVar
+
+from accelerate import Accelerator
+from accelerate.utils import broadcast_object_list
+
+from diffusers_tryon.hub.export import MODEL_FOLDER, save_pipeline
+from diffusers_tryon.hub.push import BackgroundPush
+from diffusers_tryon.hub.training_card import RunRecord, write_training_card
+from diffusers_tryon.pipelines.pipeline_tryon_cascade import TryOnCascadePipeline
+from diffusers_tryon.training.checkpoints import CheckpointWriter, newest_checkpoint
+from diffusers_tryon.training.configuration import TrainingConfig, changed_settings
+from diffusers_tryon.training.cost import parameter_count
+from diffusers_tryon.training.dataset import dataset_fingerprint, dataset_license
+from diffusers_tryon.training.ema import DEFAULT_TRACK
+from diffusers_tryon.training.environment import describe_environment
+from diffusers_tryon.training.initial import InitialNetwork, trainable_parameters
+from diffusers_tryon.training.metrics import read_metrics
+from diffusers_tryon.training.plots import plot_curves
+from diffusers_tryon.training.state import GatheredState, TrainingState
+
+
+T = TypeVar("T")
+
+# How a checkpoint came about: settings, environment, data.
+RECORD_NAME = "record.json"
+# Seconds that the last push of a finished run may take.
+_LAST_PUSH_SECONDS = 3600
+
+
+class RunFolder:
+    """A context manager; leaving it waits for a checkpoint that is being written, but not for pushes.
+
+    Only the main process writes.
+
+    Args:
+        config: the run's settings.
+        accelerator: of this process.
+        initial: what the run starts from.
+    """
+
+    def __init__(self, config: TrainingConfig, accelerator: Accelerator, initial: InitialNetwork):
+        self.config, self.accelerator, self.initial = config, accelerator, initial
+        self.path = Path(config.output_dir)
+        self.samples, self.failed = self.path / "samples", self.path / "failed_batches"
+        # Read before sharding, which changes class and parameters.
+        self._network_class = type(initial.unet)
+        self._num_parameters = parameter_count(initial.unet)
+        self._num_trained_parameters = parameter_count(initial.unet, trainable=True)
+        self._saved_step: int | None = None
+        self._push: BackgroundPush | None = None
+        if accelerator.is_main_process:
+            self.path.mkdir(parents=True, exist_ok=True)
+            self._writer = CheckpointWriter(self.path, config.checkpoints_kept, config.checkpoint_in_background)
+            if config.hub_model_id is not None:
+                self._push = BackgroundPush(config.hub_model_id, config.hub_private, self.path / "tmp-push")
+
+    def __enter__(self) -> "RunFolder":
+        return self
+
+    def __exit__(self, *exception) -> None:
+        if self._push is not None:
+            self._push.close(0)
+        if self.accelerator.is_main_process:
+            self._writer.wait()
+
+    # Checkpoints
+
+    def resume(self, state: TrainingState) -> None:
+        """Load the newest whole checkpoint, if there is one, into `state`.
+
+        Raises:
+            ValueError: it is of a run with other settings or data, or of another network.
+        """
+        self._record = self._on_main_process(self._describe)
+        path = self._on_main_process(self._find_checkpoint)
+        if path is not None:
+            state.load(path)
+            self._saved_step = state.step
+
+    def _describe(self) -> dict[str, Any]:
+        config = self.config
+        return {
+            "config": asdict(config),
+            "environment": describe_environment(),
+            "dataset": {
+                "source": config.dataset,
+                "fingerprint": dataset_fingerprint(config),
+                "license": dataset_license(config),
+            },
+        }
+
+    def _find_checkpoint(self) -> Path | None:
+        path = newest_checkpoint(self.path)
+        if path is None:
+            return None
+        try:
+            before = json.loads((path / RECORD_NAME).read_text())
+            changes = changed_settings(TrainingConfig.from_dict(before["config"]), self.config)
+        except (OSError, KeyError, TypeError, ValueError) as error:
+            raise ValueError(f"`output_dir` has a checkpoint of another version of this program: {path}.") from error
+        fingerprints = before["dataset"]["fingerprint"], self._record["dataset"]["fingerprint"]
+        if fingerprints[0] != fingerprints[1]:
+            changes.append(f"content of the dataset: {fingerprints[0]} -> {fingerprints[1]}")
+        if changes and not self.config.allow_changes:
+            raise ValueError(
+                f"`output_dir` has a run with other settings, which cannot go on as it began: {'; '.join(changes)}. "
+                f"Take another `output_dir`, or `--allow_changes true`."
+            )
+        return path
+
+    def save_checkpoint(self, state: TrainingState) -> None:
+        """Save the state, once a step. All processes call this."""
+        if self._saved_step == state.step:
+            return
+        self._saved_step = state.step
+        gathered = state.gather()
+        if gathered is None:
+            return
+
+        def write(folder: Path) -> None:
+            gathered.write(folder)
+            (folder / RECORD_NAME).write_text(json.dumps(self._record, indent=2) + "\n")
+
+        self._writer.save(state.step, write)
+        if self.config.hub_strategy != "end":
+            path_in_repo = "" if self.config.hub_strategy == "main" else "checkpoints/latest"
+            self._publish(gathered, path_in_repo)
+
+    def save_snapshot(self, state: TrainingState) -> None:
+        """Keep the power-function averages of this step, for averages of other widths. All processes call this."""
+        names = trainable_parameters(state.unet)
+        state.averages.save_snapshot(self.path / "ema_snapshots", state.step, names, self.accelerator.is_main_process)
+
+    # The model
+
+    def publish(self, state: TrainingState) -> None:
+        """Write the finished model and push it. All processes call this."""
+        gathered = state.gather()
+        if gathered is not None:
+            self._publish(gathered, path_in_repo="")
+            if self._push is not None:
+                self._push.close(_LAST_PUSH_SECONDS)
+
+    def _publish(self, gathered: GatheredState, path_in_repo: str) -> None:
+        """Make the folder `model` of the averaged weights, with its card, and push it if the run pushes."""
+        config, folder = self.config, self.path / MODEL_FOLDER
+        if config.lora_rank is None:
+            with tempfile.TemporaryDirectory(dir=self.path, prefix="tmp-") as temporary:
+                gathered.write_network(DEFAULT_TRACK, Path(temporary))
+                unet = self._network_class.from_pretrained(temporary)
+            is_pipeline = save_pipeline(
+                folder,
+                config.stage,
+                unet,
+                self.initial.betas,
+                config.prediction_type,
+                self.initial.image_noising_scheduler,
+                config.base_model,
+            )
+            if not is_pipeline:
+                print(
+                    f"{folder} has the super-resolution stage alone; training/export_pipeline.py joins it to a base."
+                )
+        else:
+            layers = gathered.networks[DEFAULT_TRACK]
+            TryOnCascadePipeline.save_lora_weights(
+                folder,
+                **{
+                    f"{config.stage}_unet_lora_layers": layers,
+                    f"{config.stage}_unet_lora_adapter_metadata": gathered.adapter_config,
+                },
+            )
+        sheets = sorted(self.samples.glob("step-*.png"))
+        write_training_card(
+            folder,
+            self._run_record(gathered.counters["step"]),
+            curves=plot_curves(self.path),
+            sample_sheet=sheets[-1] if sheets else None,
+            path_in_repo=path_in_repo,
+        )
+        if self._push is not None:
+            self._push.push(folder, path_in_repo, f"Weights after {gathered.counters['step']:,} steps")
+
+    def _run_record(self, step: int) -> RunRecord:
+        lines = read_metrics(self.path)
+        newest = {name: value for line in lines for name, value in line.items() if name != "step"}
+        size = self.initial.unet.config.sample_size
+        return RunRecord(
+            config=self._record["config"],
+            step=step,
+            images=step * self.config.global_batch_size,
+            seconds=sum(line.get("seconds", 0) for line in lines),
+            num_processes=self.accelerator.num_processes,
+            unet_class=self._network_class.__name__,
+            num_parameters=self._num_parameters,
+            num_trained_parameters=self._num_trained_parameters,
+            sample_size=(size, size) if isinstance(size, int) else tuple(size),
+            metrics=newest,
+            environment=self._record["environment"],
+            dataset_fingerprint=self._record["dataset"]["fingerprint"],
+            dataset_license=self._record["dataset"]["license"],
+        )
+
+    # Between the processes
+
+    def _on_main_process(self, function: Callable[[], T]) -> T:
+        """What `function` returns on the main process, or the `ValueError` that it raises there, on all."""
+        outcome = [None, None]
+        if self.accelerator.is_main_process:
+            try:
+                outcome[0] = function()
+            except ValueError as error:
+                outcome[1] = str(error)
+        value, error = broadcast_object_list(outcome)
+        if error is not None:
+            raise ValueError(error)
+        return value
