@@ -213,11 +213,11 @@ def _load_network(folder: Path, config: TrainingConfig) -> ModelMixin:
 
 def _load_scheduler(folder: Path, config: TrainingConfig) -> SchedulerMixin:
     values = _read_json(folder / "scheduler_config.json", config)
-    scheduler_class = getattr(diffusers, values["_class_name"], None)
+    name = values.get("_class_name", "nameless class")
+    scheduler_class = getattr(diffusers, name, None)
     if scheduler_class is None:
         raise ValueError(
-            f"The {folder.name} of `initial_model` {config.initial_model} is a {values['_class_name']}, which "
-            f"Diffusers does not have."
+            f"The {folder.name} of `initial_model` {config.initial_model} is a {name}, which Diffusers does not have."
         )
     scheduler = scheduler_class.from_pretrained(folder)
     check_scheduler(scheduler, name=folder.name)

@@ -128,13 +128,13 @@ def test_a_pipeline_without_the_stage_is_refused(pipeline_folder, tmp_path):
 def test_a_scheduler_of_another_kind_of_diffusion_is_refused(pipeline_folder, tmp_path):
     folder = tmp_path / "pipeline"
     shutil.copytree(pipeline_folder, folder)
-    (folder / "base_scheduler" / "scheduler_config.json").write_text(
-        json.dumps({"_class_name": "FlowMatchEulerDiscreteScheduler"})
-    )
-    with pytest.raises(
-        ValueError, match="`base_scheduler` is a FlowMatchEulerDiscreteScheduler, which cannot be used"
+    for name, message in (
+        ("FlowMatchEulerDiscreteScheduler", "is a FlowMatchEulerDiscreteScheduler, which cannot be used"),
+        ("OurScheduler", "is a OurScheduler, which Diffusers does not have"),
     ):
-        load_initial(further(folder))
+        (folder / "base_scheduler" / "scheduler_config.json").write_text(json.dumps({"_class_name": name}))
+        with pytest.raises(ValueError, match=message):
+            load_initial(further(folder))
 
 
 def test_a_converted_reference_checkpoint_is_trained_on_its_own_schedules(tmp_path):
@@ -155,6 +155,9 @@ def test_a_converted_reference_checkpoint_is_trained_on_its_own_schedules(tmp_pa
         # The layer that nothing reads does not train, as in a new network.
         frozen = set(dict(initial.unet.named_parameters())) - set(trainable_parameters(initial.unet))
         assert frozen and all(name.startswith("garment_upsamplers.") for name in frozen)
+    # Its network alone, too, knows noise in conditioning images by the reference's law only.
+    alone = load_initial(further(tmp_path / "converted" / "base_unet", prediction_type="epsilon"))
+    assert torch.equal(alone.image_noising_scheduler.alphas_cumprod, noising.alphas_cumprod)
     with pytest.raises(ValueError, match="`noise_schedule` is 'cosine', and that .* the cosine of the reference code"):
         load_initial(further(tmp_path / "converted", prediction_type="epsilon"))
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors import safe_open
+from safetensors.torch import load_file
 from tiny_cascade import tiny_cascade
 
 from diffusers_tryon import TryOnCascadePipeline
@@ -99,6 +100,12 @@ def test_the_pipeline_with_the_saved_adapters_predicts_what_the_averaged_network
     assert len(averages.tracks["ema"]) == len(parameters)
 
     save_lora(tmp_path, stage, unet, dict(zip(parameters, averages.tracks["ema"], strict=True)))
+    # Also by the names that checkpoints have.
+    in_checkpoint = {name.replace(".default.", "."): value for name, value in zip(parameters, averages.tracks["ema"])}
+    save_lora(tmp_path / "again", stage, unet, in_checkpoint)
+    saved, again = (load_file(path / "pytorch_lora_weights.safetensors") for path in (tmp_path, tmp_path / "again"))
+    assert saved.keys() == again.keys() and all(torch.equal(saved[name], again[name]) for name in saved)
+
     unet.eval()
     inputs = network_inputs(stage)
     with torch.no_grad():
