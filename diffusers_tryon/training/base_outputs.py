@@ -23,7 +23,7 @@ class BaseOutputs:
 
     Raises:
         ValueError: there is no such pipeline, its base stage makes pictures of another size than `low_res_size`, or its
-            scheduler cannot take `base_output_steps`.
+            scheduler cannot take `base_output_steps` or draws noise that no generator fixes.
     """
 
     def __init__(self, config: TrainingConfig, device: torch.device):
@@ -35,6 +35,11 @@ class BaseOutputs:
             check_steps(scheduler, steps, "base_scheduler")
         except ValueError as error:
             raise ValueError(f"`base_output_steps` is {steps}, which `base_model` cannot take: {error}") from error
+        if type(scheduler).__name__ == "DPMSolverSDEScheduler":
+            raise ValueError(
+                f"`base_model` {config.base_model} has a DPMSolverSDEScheduler as `base_scheduler`, whose noise does not "
+                f"follow from `seed`: a resumed run would be another one. Save the pipeline with another scheduler."
+            )
         self.size = pipeline.stage_sizes("base")["base"]
         if max(self.size) != config.low_res_size:
             raise ValueError(

@@ -122,11 +122,22 @@ def test_a_row_in_which_nobody_is_visible_keeps_its_photograph(stage, batch):
     torch.testing.assert_close(found[others], expected[others], rtol=0, atol=1e-5)
 
 
-def test_a_cascade_brings_its_base_stage_alone(config, tmp_path):
+def test_of_a_cascade_the_base_stage_alone_is_loaded_in_the_precision_of_the_run(config, stage, batch, tmp_path):
     tiny_cascade().save_pretrained(tmp_path)
     outputs = BaseOutputs(dataclasses.replace(config, base_model=str(tmp_path), mixed_precision="bf16"), CPU)
     assert outputs.pipeline.sr_unet is None and outputs.size == (BASE_SIZE, BASE_SIZE)
     assert outputs.pipeline.base_unet.dtype == torch.bfloat16
+    seeds = torch.arange(8)
+    with torch.autocast("cpu", torch.bfloat16):
+        pictures = outputs.sample(batch, seeds)
+    assert pictures.dtype == torch.float32 and pictures.abs().max() <= 1
+    assert (pictures - stage.base_outputs.sample(batch, seeds)).abs().mean() < 0.05
+
+
+def test_making_pictures_takes_nothing_of_the_run_s_random_numbers(stage, batch):
+    before = torch.get_rng_state()
+    stage.loss(random_unet("tiny-sr", 1, sample_size=SR_SIZE), batch, 5, list(range(8)))
+    assert torch.equal(torch.get_rng_state(), before)
 
 
 def test_a_base_model_that_is_none_is_named(config, tmp_path):
@@ -153,6 +164,13 @@ def test_a_base_model_of_another_size_is_named(config, tmp_path):
     outputs = BaseOutputs(config, CPU)
     with pytest.raises(ValueError, match="`base_model` makes .* 16 x 16 pixels, .* enlarges pictures of 16 x 8"):
         TrainingStage(config, tall, CPU, None, create_scheduler("ddpm"), outputs)
+
+
+def test_a_base_scheduler_without_seeds_is_named(config, tmp_path):
+    pytest.importorskip("torchsde")
+    tiny_cascade(False, "dpm-sde").save_pretrained(tmp_path)
+    with pytest.raises(ValueError, match="has a DPMSolverSDEScheduler .* does not follow from `seed`"):
+        BaseOutputs(dataclasses.replace(config, base_model=str(tmp_path)), CPU)
 
 
 def test_steps_that_the_base_scheduler_cannot_take_are_named(config, tmp_path):
