@@ -76,22 +76,38 @@ def save_pipeline(
     return True
 
 
+def check_base_model(base_model: str, image_noising_scheduler: DDPMScheduler) -> None:
+    """Check before training that `save_pipeline` will be able to put a pipeline's base stage before the trained one.
+
+    Raises:
+        ValueError: there is no such pipeline, or it noises conditioning images by another schedule.
+    """
+    try:
+        noising = DDPMScheduler.from_pretrained(base_model, subfolder=STAGE_FOLDERS[2])
+    except (OSError, ValueError) as error:
+        raise ValueError(f"`base_model` must be a pipeline, got {base_model!r}: {error}") from error
+    _check_same_noising(noising, image_noising_scheduler)
+
+
 def join_stages(base: dict[str, Any], sr: dict[str, Any]) -> dict[str, Any]:
     """The components of a cascade, from those of a base stage and those of a super-resolution stage.
 
     Raises:
         ValueError: the two were trained with conditioning images that were noised by different schedules.
     """
-    noising = base["image_noising_scheduler"]
-    if not torch.allclose(noising.alphas_cumprod, sr["image_noising_scheduler"].alphas_cumprod):
-        raise ValueError(
-            "The base stage and the super-resolution stage were trained with different `image_noising_scheduler`s, and "
-            "a pipeline has one for both."
-        )
+    _check_same_noising(base["image_noising_scheduler"], sr["image_noising_scheduler"])
     return {
         **{name: base[name] for name in ("base_unet", "base_scheduler", "image_noising_scheduler")},
         **{name: sr[name] for name in ("sr_unet", "sr_scheduler")},
     }
+
+
+def _check_same_noising(base: DDPMScheduler, sr: DDPMScheduler) -> None:
+    if not torch.allclose(base.alphas_cumprod, sr.alphas_cumprod):
+        raise ValueError(
+            "The base stage and the super-resolution stage have different `image_noising_scheduler`s, and a pipeline "
+            "has one for both."
+        )
 
 
 def save_components(folder: Path, components: dict[str, Any]) -> None:

@@ -266,7 +266,7 @@ def _validation_source(config: dict[str, Any]) -> str:
 
 
 def _time(record: RunRecord) -> str:
-    if record.seconds is None:
+    if not record.seconds:
         return "unknown"
     hours = f"{record.seconds / 3600:.2f} hours"
     return hours if record.num_processes == 1 else f"{hours} on each of {record.num_processes} processes"

@@ -13,7 +13,7 @@ import torch
 from tiny_cascade import BASE_SIZE, SR_SIZE, cascade_inputs, random_unet, tiny_cascade
 
 from diffusers_tryon import ParallelUNetModel, TryOnCascadePipeline
-from diffusers_tryon.hub.export import load_components, save_pipeline
+from diffusers_tryon.hub.export import check_base_model, load_components, save_pipeline
 from diffusers_tryon.schedules import create_scheduler, reference_linear_betas, shifted_cosine_betas
 
 
@@ -131,6 +131,14 @@ def test_stages_whose_conditioning_images_were_noised_differently_are_refused_an
         save(tmp_path / "model", "sr", str(base_folder), image_noising_scheduler=noising)
     assert (tmp_path / "model" / "unet").is_dir()
     assert [path.name for path in tmp_path.iterdir()] == ["model"]
+
+
+def test_a_base_model_that_cannot_be_joined_is_refused_before_training(base_folder, tmp_path):
+    check_base_model(str(base_folder), NOISING)
+    with pytest.raises(ValueError, match="different `image_noising_scheduler`s"):
+        check_base_model(str(base_folder), create_scheduler("ddpm", trained_betas=reference_linear_betas()))
+    with pytest.raises(ValueError, match="`base_model` must be a pipeline, got"):
+        check_base_model(str(tmp_path), NOISING)
 
 
 def test_a_write_that_fails_leaves_the_folder_as_it_was(tmp_path, monkeypatch):

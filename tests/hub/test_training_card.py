@@ -202,7 +202,7 @@ def test_what_is_unknown_is_said_and_not_invented(tmp_path):
     for row in ("time", "licence of the data", "fingerprint"):
         assert f"| {row} | unknown |" in card
     assert "None were measured." in card and "**not finished**" in card
-    assert "weights after 4 steps" in card and ".png)" not in card
+    assert "weights after 4 steps" in card and "newest that were measured" not in card and ".png)" not in card
     assert "| None" not in card and "model_name" not in front_matter(card)
 
 
