@@ -114,12 +114,20 @@ class CheckpointWriter:
         run_dir: output folder of the run; checkpoints go into its `checkpoints`.
         keep: how many of the newest whole checkpoints stay. While one is saved the disk holds one more.
         in_background: write in a thread while training goes on.
+        saved: called with the folder of every checkpoint once it is whole, by the thread that wrote it.
     """
 
-    def __init__(self, run_dir: Path, keep: int, in_background: bool = False):
+    def __init__(
+        self,
+        run_dir: Path,
+        keep: int,
+        in_background: bool = False,
+        saved: Callable[[Path], None] = lambda folder: None,
+    ):
         self.folder = run_dir / "checkpoints"
         self.run_dir = run_dir
         self.keep = keep
+        self._saved = saved
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="checkpoint") if in_background else None
         self._pending: Future | None = None
         # Names of checkpoints that this process wrote or has read in full: retention need not read them again.
@@ -172,6 +180,7 @@ class CheckpointWriter:
         self._whole.add(final.name)
         if replaced.exists():
             self._remove(replaced)
+        self._saved(final)
         self._remove_old()
 
     def _clean_up(self) -> None:

@@ -86,6 +86,8 @@ class TrainingConfig:
         trackers: where metrics go beside `metrics.jsonl`: tensorboard, wandb, trackio.
         checkpoints_kept: the newest so many checkpoints stay.
         checkpoint_in_background: write checkpoints while training goes on, from a copy in main memory.
+        checkpoint_mirror: URL of a folder to which every checkpoint is copied in the background, on any file system
+            that fsspec knows ("s3://bucket/run"). A run without checkpoints of its own goes on from the newest there.
         allow_changes: resume although settings or the dataset differ from those of the checkpoint.
         hub_model_id: repository on the Hub to push to, "user/name"; nothing is pushed if not given.
         hub_strategy: "end" pushes when training is over, "latest_folder" also every checkpoint's averaged weights into
@@ -163,6 +165,7 @@ class TrainingConfig:
     checkpoint_every: int = 500
     checkpoints_kept: int = 2
     checkpoint_in_background: bool = False
+    checkpoint_mirror: str | None = None
     allow_changes: bool = False
     # Hub
     hub_model_id: str | None = None
@@ -267,6 +270,7 @@ _FREE_TO_CHANGE = {
     "checkpoint_every",
     "checkpoints_kept",
     "checkpoint_in_background",
+    "checkpoint_mirror",
     "allow_changes",
     "hub_model_id",
     "hub_strategy",

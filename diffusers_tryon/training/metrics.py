@@ -141,10 +141,10 @@ class RunMetrics:
             `loss` (weighted mean) and `loss_q1` to `loss_q4` (mean squared error of the prediction, unweighted, by
             quarter of the timesteps, q1 with the least noise; absent where no sample fell), `gradient_norm` (mean
             before clipping) and `gradient_norm_max`, `learning_rate`, `skipped_steps`, `images` (of all steps done),
-            `images_per_second` (of all processes), `data_wait_share` (of the time, 0 to 1), `peak_memory_gib` (of the
-            fullest device; on a CPU the resident memory of the largest process, as seen at these calls) and
-            `model_flop_utilisation` (0 to 1, without what gradient checkpointing computes again; where the device's
-            peak is known).
+            `seconds` (spent on these steps), `images_per_second` (of all processes), `data_wait_share` (of the time, 0
+            to 1), `peak_memory_gib` (of the fullest device; on a CPU the resident memory of the largest process, as
+            seen at these calls) and `model_flop_utilisation` (0 to 1, without what gradient checkpointing computes
+            again; where the device's peak is known).
         """
         sums = loss_sums(self._outputs)
         seconds = time.perf_counter() - self._started - self._paused_seconds
@@ -160,6 +160,7 @@ class RunMetrics:
             "learning_rate": learning_rate,
             "skipped_steps": skipped_steps,
             "images": step * self.config.global_batch_size,
+            "seconds": seconds,
             "images_per_second": images_per_second,
             "data_wait_share": wait_seconds / seconds,
             "peak_memory_gib": table[:, 2].max().item(),

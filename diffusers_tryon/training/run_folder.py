@@ -24,6 +24,7 @@ from diffusers_tryon.training.ema import DEFAULT_TRACK
 from diffusers_tryon.training.environment import describe_environment
 from diffusers_tryon.training.initial import InitialNetwork, trainable_parameters
 from diffusers_tryon.training.metrics import read_metrics
+from diffusers_tryon.training.mirror import CheckpointMirror, fetch_newest_checkpoint
 from diffusers_tryon.training.plots import plot_curves
 from diffusers_tryon.training.state import GatheredState, TrainingState
 
@@ -32,8 +33,9 @@ T = TypeVar("T")
 
 # How a checkpoint came about: settings, environment, data.
 RECORD_NAME = "record.json"
-# Seconds that the last push of a finished run may take.
+# Seconds that the last push of a finished run may take, and the copy of the last checkpoint of any.
 _LAST_PUSH_SECONDS = 3600
+_LAST_COPY_SECONDS = 20
 
 
 class RunFolder:
@@ -57,9 +59,16 @@ class RunFolder:
         self._num_trained_parameters = parameter_count(initial.unet, trainable=True)
         self._saved_step: int | None = None
         self._push: BackgroundPush | None = None
+        self._mirror: CheckpointMirror | None = None
         if accelerator.is_main_process:
             self.path.mkdir(parents=True, exist_ok=True)
-            self._writer = CheckpointWriter(self.path, config.checkpoints_kept, config.checkpoint_in_background)
+            if config.checkpoint_mirror is not None:
+                self._mirror = CheckpointMirror(
+                    config.checkpoint_mirror, config.checkpoints_kept, self.path / "tmp-mirror"
+                )
+            self._writer = CheckpointWriter(
+                self.path, config.checkpoints_kept, config.checkpoint_in_background, self._copy_to_mirror
+            )
             if config.hub_model_id is not None:
                 self._push = BackgroundPush(config.hub_model_id, config.hub_private, self.path / "tmp-push")
 
@@ -71,6 +80,8 @@ class RunFolder:
             self._push.close(0)
         if self.accelerator.is_main_process:
             self._writer.wait()
+        if self._mirror is not None:
+            self._mirror.close(_LAST_COPY_SECONDS)
 
     # Checkpoints
 
@@ -100,6 +111,8 @@ class RunFolder:
 
     def _find_checkpoint(self) -> Path | None:
         path = newest_checkpoint(self.path)
+        if path is None and self.config.checkpoint_mirror is not None:
+            path = fetch_newest_checkpoint(self.config.checkpoint_mirror, self.path)
         if path is None:
             return None
         try:
@@ -134,6 +147,10 @@ class RunFolder:
         if self.config.hub_strategy != "end":
             path_in_repo = "" if self.config.hub_strategy == "main" else "checkpoints/latest"
             self._publish(gathered, path_in_repo)
+
+    def _copy_to_mirror(self, checkpoint: Path) -> None:
+        if self._mirror is not None:
+            self._mirror.copy(checkpoint)
 
     def save_snapshot(self, state: TrainingState) -> None:
         """Keep the power-function averages of this step, for averages of other widths. All processes call this."""

@@ -128,6 +128,15 @@ def test_a_killed_run_goes_on_as_if_nothing_had_happened(pool, tmp_path):
     assert steps == list(range(1, 61))
 
 
+def test_a_run_on_a_new_machine_goes_on_from_the_mirror(pool, tmp_path):
+    changes = {"dataset": pool, "checkpoint_mirror": (tmp_path / "mirror").as_uri()}
+    run_here(tmp_path / "whole", dataset=pool)
+    run_here(tmp_path / "first", **changes, stop_at_step=3)
+    assert run_here(tmp_path / "second", **changes).state.step == 6
+    assert_same_state(tmp_path / "whole", tmp_path / "second")
+    assert [line["step"] for line in metrics_of(tmp_path / "second") if "loss" in line] == [4, 5, 6]
+
+
 def progress_of(run_dir: Path) -> list[str]:
     path = run_dir / "metrics.jsonl"
     return path.read_text().splitlines() if path.exists() else []
