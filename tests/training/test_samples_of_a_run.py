@@ -112,6 +112,10 @@ def test_a_row_is_augmented_anew_whenever_it_comes(pool):
 def test_validation_rows_are_of_the_test_split(pool, tmp_path):
     config = dataclasses.replace(CONFIG, validation_dataset="rendered")
     assert open_validation_rows(config)[1]["id"] == row_id(1, "test", False)
+    # Without a dataset for it, the first training rows.
+    assert open_validation_rows(CONFIG)[1]["id"] == row_id(1, "train", False)
+    fallback = open_validation_rows(dataclasses.replace(CONFIG, dataset=pool))
+    np.testing.assert_array_equal(fallback[2]["person_image"], TryOnRows(pool)[2]["person_image"])
     rows = datasets.load_dataset(pool, split="train").remove_columns("garment_parse")
     rows.to_parquet(tmp_path / "test-00000.parquet")
     assert len(open_validation_rows(dataclasses.replace(CONFIG, validation_dataset=str(tmp_path)))) == 12
