@@ -99,6 +99,8 @@ def _settle_buckets(model: DistributedDataParallel, config: TrainingConfig, acce
     height, width = (sample_size, sample_size) if isinstance(sample_size, int) else sample_size
     batch_size = config.micro_batch_size or config.global_batch_size // accelerator.num_processes
     image = torch.zeros(batch_size, 3, height, width, device=accelerator.device)
+    if config.channels_last:
+        image = image.to(memory_format=torch.channels_last)
     pose = torch.zeros(batch_size, NUM_KEYPOINTS, 3, device=accelerator.device)
     level = torch.zeros(batch_size, dtype=torch.int64, device=accelerator.device)
     inputs = {

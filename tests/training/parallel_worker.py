@@ -184,6 +184,8 @@ def check_state(config: TrainingConfig, run: Run, folder: Path) -> None:
         gathered.write(folder)
     run.train(2)
     again = Run(config, run.accelerator)
+    with pytest.raises(ValueError, match=r"has no file unet/"):  # on every process, although one reads
+        again.state.load(folder.parent / "nothing")
     again.state.load(folder)
     assert again.state.step == NUM_STEPS and again.state.averages.steps == NUM_STEPS
     again.train(2)
