@@ -4,13 +4,18 @@
 
 import dataclasses
 import json
+import re
 from pathlib import Path
 
 import pytest
+import torch
 
 from diffusers_tryon import create_unet
 from diffusers_tryon.data.augmentation import AugmentationSettings
 from diffusers_tryon.training.configuration import TrainingConfig, parse_config
+from diffusers_tryon.training.cost import estimate_memory
+from diffusers_tryon.training.optimizers import learning_rate
+from diffusers_tryon.training.order import local_indices
 
 
 ROOT = Path(__file__).parents[2]
@@ -48,11 +53,49 @@ def test_settings_survive_their_file():
     assert TrainingConfig.from_dict(json.loads(json.dumps(dataclasses.asdict(CONFIG)))) == CONFIG
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "training" / "configs").glob("*.yaml")), ids=lambda path: path.stem)
-def test_every_config_names_settings_and_a_network_that_exist(path):
+CONFIGS = sorted((ROOT / "training" / "configs").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_every_config_names_settings_and_a_network_that_fit(path):
     config, _ = parse_config(["--config", str(path)])
-    unet = create_unet(config.preset, **config.unet_overrides)
+    with torch.device("meta"):
+        unet = create_unet(config.preset, **config.unet_overrides)
     assert (config.stage == "sr") == unet.config.low_res_conditioning
+    assert unet.config.sample_size % unet.size_divisor == 0
+    assert config.low_res_size is None or unet.config.sample_size % config.low_res_size == 0
+    for num_processes in (1, 2, 8):
+        batches = [local_indices(config, rank, num_processes) for rank in range(num_processes)]
+        assert sorted(index for rank in batches for batch in rank for index in batch) == list(
+            range(config.global_batch_size)
+        )
+    assert config.warmup_steps < config.max_steps
+    assert config.max_steps >= max(config.validate_every, config.sample_every, config.checkpoint_every)
+    assert Path(config.output_dir).name == path.stem or path.stem == "base-128-24gb"
+
+
+@pytest.mark.parametrize("name", ["base-128", "sr-256", "base-128-24gb"])
+def test_full_size_configs_are_the_papers(name):
+    config, _ = parse_config(["--config", str(ROOT / "training" / "configs" / f"{name}.yaml")])
+    assert config.preset == {"base-128": "paper-128", "sr-256": "paper-256"}[name.removesuffix("-24gb")]
+    assert (config.global_batch_size, config.max_steps, config.condition_dropout) == (256, 500_000, 0.1)
+    assert [learning_rate(config, step) for step in (0, 9_999, 499_999)] == pytest.approx([1e-8, 1e-4, 1e-4])
+    # Adam, without decay; noise augmentation uniform over all levels.
+    assert config.weight_decay == 0
+    assert {config.max_agnostic_noise_level, config.max_garment_noise_level, config.max_low_res_noise_level} == {999}
+
+
+def test_the_config_for_24_gb_fits():
+    config, _ = parse_config(["--config", str(ROOT / "training" / "configs" / "base-128-24gb.yaml")])
+    with torch.device("meta"):
+        unet = create_unet(config.preset, **config.unet_overrides)
+    memory = estimate_memory(unet, config, config.micro_batch_size, "cuda")
+    # CUDA itself takes about 1 GB, and allocation leaves some memory unused.
+    assert memory.total < 24e9 - 3e9
+    # The arithmetic at the top of the file.
+    text = (ROOT / "training" / "configs" / "base-128-24gb.yaml").read_text()
+    stated = [float(amount) for amount in re.findall(r"^#   (?:\w+) +(\d+\.\d\d) ", text, re.M)]
+    assert stated == [round(amount / 2**30, 2) for amount in (*memory, memory.total)]
 
 
 @pytest.mark.parametrize("name", ["max_steps", "log_every", "checkpoint_every", "sample_every"])
