@@ -33,7 +33,6 @@ from diffusers_tryon.schedules import (
 )
 from diffusers_tryon.training.configuration import TrainingConfig
 from diffusers_tryon.training.lora import add_lora
-from diffusers_tryon.training.stage import schedule_of_run
 
 
 _NETWORKS = {network.__name__: network for network in (ParallelUNetModel, ReferenceParallelUNetModel)}
@@ -85,7 +84,7 @@ def trainable_parameters(unet: torch.nn.Module) -> dict[str, torch.nn.Parameter]
 def _from_preset(config: TrainingConfig) -> InitialNetwork:
     unet = create_unet(config.preset, **config.unet_overrides)
     _check_stage(config, unet)
-    return InitialNetwork(unet, schedule_of_run(config, unet.config.sample_size), _default_noising(unet), None)
+    return InitialNetwork(unet, _scheduled_betas(config, unet.config.sample_size), _default_noising(unet), None)
 
 
 def _from_model(config: TrainingConfig) -> InitialNetwork:
@@ -224,11 +223,16 @@ def _load_scheduler(folder: Path, config: TrainingConfig) -> SchedulerMixin:
     return scheduler
 
 
+def _scheduled_betas(config: TrainingConfig, sample_size: int | tuple[int, int]) -> list[float] | None:
+    """Betas of the noise schedule of a run for a network of this size; `None` is Diffusers' own cosine schedule."""
+    return None if config.noise_schedule == "cosine" else shifted_cosine_betas(sample_size)
+
+
 def _choose_betas(config: TrainingConfig, scheduler: SchedulerMixin | None, unet: ModelMixin) -> list[float] | None:
     """The run's betas, which must be those that the network was trained on, where these are known."""
     size = unet.config.sample_size
     if config.noise_schedule != "initial":
-        chosen = schedule_of_run(config, size)
+        chosen = _scheduled_betas(config, size)
         if scheduler is not None and not _same_schedule(scheduler, chosen):
             raise ValueError(
                 f"`noise_schedule` is {config.noise_schedule!r}, and that of `initial_model` {config.initial_model} is "

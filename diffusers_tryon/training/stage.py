@@ -10,7 +10,7 @@ from diffusers import DDPMScheduler
 from diffusers.models.modeling_utils import ModelMixin
 
 from diffusers_tryon.image_processor import TryOnImageProcessor
-from diffusers_tryon.schedules import create_scheduler, shifted_cosine_betas
+from diffusers_tryon.schedules import create_scheduler
 from diffusers_tryon.training.base_outputs import BaseOutputs
 from diffusers_tryon.training.batches import (
     clean_inputs,
@@ -23,11 +23,6 @@ from diffusers_tryon.training.configuration import TrainingConfig
 from diffusers_tryon.training.objective import loss_weights, prediction_target, squared_error
 from diffusers_tryon.training.randomness import TrainingDraw, draw_batch
 from diffusers_tryon.training.sampling import sample_grid, sample_images
-
-
-def schedule_of_run(config: TrainingConfig, sample_size: int | tuple[int, int]) -> list[float] | None:
-    """Betas of the noise schedule of a run for a network of this size; `None` is Diffusers' own cosine schedule."""
-    return None if config.noise_schedule == "cosine" else shifted_cosine_betas(sample_size)
 
 
 class LossOutput(NamedTuple):
