@@ -46,7 +46,6 @@ class BaseOutputs:
                 f"`low_res_size` is {config.low_res_size}, but `base_model` makes pictures of {self.size[0]} x "
                 f"{self.size[1]} pixels."
             )
-        pipeline.base_unet.requires_grad_(False)
         pipeline.set_progress_bar_config(disable=True)
         self.pipeline = pipeline.to(device)
 

@@ -1,8 +1,7 @@
 # Copyright 2026 The diffusers-tryon authors.
 # SPDX-License-Identifier: Apache-2.0
-"""One stage in training: its sizes, schedules and image processing, the loss of a batch, a sheet of samples."""
+"""One stage in training: its sizes, schedules and image processing, the loss of a batch."""
 
-from pathlib import Path
 from typing import NamedTuple
 
 import torch
@@ -22,7 +21,6 @@ from diffusers_tryon.training.batches import (
 from diffusers_tryon.training.configuration import TrainingConfig
 from diffusers_tryon.training.objective import loss_weights, prediction_target, squared_error
 from diffusers_tryon.training.randomness import TrainingDraw, draw_batch
-from diffusers_tryon.training.sampling import sample_grid, sample_images
 
 
 class LossOutput(NamedTuple):
@@ -155,11 +153,3 @@ class TrainingStage:
         }
         prediction = model(noisy_image, timesteps, **inputs).sample
         return squared_error(prediction, prediction_target(self.noise_scheduler, image, noise, timesteps))
-
-    def save_samples(self, unet: ModelMixin, batch: dict[str, torch.Tensor], path: Path) -> None:
-        """A sheet of fixed rows: agnostic image, garment, low resolution, result, truth."""
-        images, low_res_image = self.prepare(batch)
-        result = sample_images(unet, images, low_res_image, self.config.prediction_type, self.betas, self.config.seed)
-        columns = [images["agnostic_image"], images["garment_image"], low_res_image, result, images["person_image"]]
-        path.parent.mkdir(parents=True, exist_ok=True)
-        sample_grid([column for column in columns if column is not None]).save(path)
