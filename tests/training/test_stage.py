@@ -112,13 +112,15 @@ def test_each_conditioning_image_has_the_noise_that_its_level_says(unet, batch, 
     stage = make_stage(unet)
     images, low_res_image = stage.prepare(batch)
     clean = {"agnostic": images["agnostic_image"], "garment": images["garment_image"], "low_res": low_res_image}[name]
-    _, seen = spied(unet, stage.loss, batch, 3, [0, 1, 2, 3])
+    output, seen = spied(unet, stage.loss, batch, 3, [0, 1, 2, 3])
     levels = seen[f"{name}_noise_level"]
     assert len(levels.unique()) == 4, "one for each sample"
     alphas_cumprod = create_scheduler("ddpm").alphas_cumprod[levels].view(4, 1, 1, 1)
     noise = (seen[f"{name}_image"] - alphas_cumprod.sqrt() * clean) / (1 - alphas_cumprod).sqrt()
     assert noise.std(dim=(1, 2, 3)).tolist() == pytest.approx([1.0] * 4, abs=0.05)
     assert noise.mean(dim=(1, 2, 3)).tolist() == pytest.approx([0.0] * 4, abs=0.06)
+    # The noise of one image says nothing about that of another.
+    torch.testing.assert_close(noise, getattr(output.draw, f"{name}_noise"), rtol=0, atol=1e-3)
 
 
 @pytest.mark.parametrize("mode,shape", [("joint", (4,)), ("independent", (4, 4))])
