@@ -96,7 +96,11 @@ def test_the_pictures_depend_on_seed_step_and_index_alone(stage, batch):
 def test_the_loss_reaches_the_network_through_a_base_output_and_stops_there(stage, batch):
     unet = random_unet("tiny-sr", 1, sample_size=SR_SIZE)
     output = stage.loss(unet, batch, 5, list(range(8)))
-    assert output.draw.takes_base_output.any()
+    chosen = output.draw.takes_base_output
+    photographs = dataclasses.replace(stage.config, base_output_probability=0.0)
+    plain = TrainingStage(photographs, unet, CPU, None, create_scheduler("ddpm")).loss(unet, batch, 5, list(range(8)))
+    assert chosen.any() and (output.squared_error[chosen] != plain.squared_error[chosen]).all()
+    torch.testing.assert_close(output.squared_error[~chosen], plain.squared_error[~chosen], rtol=1e-5, atol=0)
     output.loss.mean().backward()
     assert all(torch.isfinite(parameter.grad).all() for parameter in unet.parameters() if parameter.grad is not None)
     assert all(parameter.grad is None for parameter in stage.base_outputs.pipeline.base_unet.parameters())
