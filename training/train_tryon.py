@@ -43,15 +43,16 @@ class Training:
 
     Args:
         config: the settings.
+        signal: whether the run was asked to stop.
 
     Raises:
         ValueError: settings, data, network, launcher or checkpoint do not fit each other. Nothing is trained yet.
         OSError: the Hub cannot be reached.
     """
 
-    def __init__(self, config: TrainingConfig):
+    def __init__(self, config: TrainingConfig, signal: StopRequest):
         check_trackers(config)
-        self.config = config
+        self.config, self.signal = config, signal
         self.accelerator = create_accelerator(config)
         rank, world_size = self.accelerator.process_index, self.accelerator.num_processes
         self.micro_batches = local_indices(config, rank, world_size)
@@ -81,6 +82,7 @@ class Training:
 
         # Everything random, and the order of the data, follows from the settings and the step.
         self.batches = TrainingBatches(rows, config, self.state.step, rank, world_size)
+        self.validation = FixedValidation(config, self.stage, open_validation_rows(config), self.accelerator)
         precision = torch.bfloat16 if config.mixed_precision == "bf16" else torch.float32
         self.metrics = RunMetrics(
             self.accelerator,
@@ -90,7 +92,6 @@ class Training:
             peak_flops(self.accelerator.device, precision, config.tf32),
             self.state.step,
         )
-        self.validation = FixedValidation(config, self.stage, open_validation_rows(config), self.accelerator)
 
     def run(self) -> None:
         """Train to `max_steps`, to `stop_at_step` or to a signal; each leaves a checkpoint, the first also the model."""
@@ -98,7 +99,7 @@ class Training:
         last_step = min(config.max_steps, config.stop_at_step or config.max_steps)
         progress = tqdm(total=config.max_steps, initial=state.step, desc="training", dynamic_ncols=True)
         stopped = False
-        with progress, self.folder, StopRequest() as self.signal:
+        with self.folder, progress:
             while state.step < last_step and not stopped:
                 stopped = self.step()
                 progress.update()
@@ -111,7 +112,7 @@ class Training:
                 with self.metrics.paused():
                     if is_last or state.step % config.checkpoint_every == 0:
                         self.folder.save_checkpoint(state)
-                    if config.ema_power_sigmas and state.step % config.ema_snapshot_every == 0:
+                    if config.ema_power_sigmas and (is_last or state.step % config.ema_snapshot_every == 0):
                         self.folder.save_snapshot(state)
                     if not stopped and (is_last or state.step % config.validate_every == 0):
                         stopped = self.validate()
@@ -124,7 +125,7 @@ class Training:
                     f"Stopped by {self.signal.name or 'a signal to another process'} after step {state.step}; run the same command to go on."
                 )
             elif state.step == config.max_steps:
-                self.folder.publish(state)
+                self.folder.publish(state, stop=lambda: self.signal.requested)
         self.accelerator.end_training()
 
     def step(self) -> bool:
@@ -209,14 +210,16 @@ def main() -> None:
     if dry_run:
         print(describe_run(config, num_processes=int(os.environ.get("WORLD_SIZE", 1))))
         return
-    try:
-        training = Training(config)
-    except (ValueError, OSError) as error:
-        sys.exit(describe_error(error))
-    try:
-        training.run()
-    except (RowError, FloatingPointError, OSError) as error:
-        sys.exit(describe_error(error))
+    # Loading can take minutes: a signal counts from the start.
+    with StopRequest() as signal:
+        try:
+            training = Training(config, signal)
+        except (ValueError, OSError) as error:
+            sys.exit(describe_error(error))
+        try:
+            training.run()
+        except (RowError, FloatingPointError, OSError) as error:
+            sys.exit(describe_error(error))
 
 
 def describe_error(error: Exception) -> str:

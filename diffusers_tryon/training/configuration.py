@@ -192,6 +192,8 @@ class TrainingConfig:
                 raise ValueError(f"`{name}` needs `{needed}`.")
         if self.noise_schedule == "initial" and self.initial_model is None:
             raise ValueError("`noise_schedule: initial` needs `initial_model`.")
+        if self.streaming and self.dataset == RENDERED:
+            raise ValueError("`streaming` is for datasets with shards, `dataset: rendered` has none.")
         self._check_stage()
 
     def _check_stage(self) -> None:

@@ -3,6 +3,7 @@
 """The output folder of a run: its checkpoints, the model it publishes, and the record of how that came about."""
 
 import json
+import shutil
 import tempfile
 from collections.abc import Callable
 from dataclasses import asdict
@@ -12,10 +13,9 @@ from typing import Any, TypeVar
 from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list
 
-from diffusers_tryon.hub.export import MODEL_FOLDER, save_pipeline
+from diffusers_tryon.hub.export import MODEL_FOLDER, check_base_model, save_pipeline
 from diffusers_tryon.hub.push import BackgroundPush
 from diffusers_tryon.hub.training_card import RunRecord, write_training_card
-from diffusers_tryon.pipelines.pipeline_tryon_cascade import TryOnCascadePipeline
 from diffusers_tryon.training.checkpoints import CheckpointWriter, newest_checkpoint
 from diffusers_tryon.training.configuration import TrainingConfig, changed_settings
 from diffusers_tryon.training.cost import parameter_count
@@ -23,6 +23,7 @@ from diffusers_tryon.training.dataset import dataset_fingerprint, dataset_licens
 from diffusers_tryon.training.ema import DEFAULT_TRACK
 from diffusers_tryon.training.environment import describe_environment
 from diffusers_tryon.training.initial import InitialNetwork, trainable_parameters
+from diffusers_tryon.training.lora import save_lora
 from diffusers_tryon.training.metrics import read_metrics
 from diffusers_tryon.training.mirror import CheckpointMirror, fetch_newest_checkpoint
 from diffusers_tryon.training.plots import plot_curves
@@ -60,6 +61,8 @@ class RunFolder:
         self._saved_step: int | None = None
         self._push: BackgroundPush | None = None
         self._mirror: CheckpointMirror | None = None
+        if config.base_model is not None:
+            check_base_model(config.base_model, initial.image_noising_scheduler)
         if accelerator.is_main_process:
             self.path.mkdir(parents=True, exist_ok=True)
             if config.checkpoint_mirror is not None:
@@ -135,6 +138,9 @@ class RunFolder:
         if self._saved_step == state.step:
             return
         self._saved_step = state.step
+        if self.accelerator.is_main_process:
+            # One copy of the state in memory is enough.
+            self._writer.wait()
         gathered = state.gather()
         if gathered is None:
             return
@@ -159,13 +165,13 @@ class RunFolder:
 
     # The model
 
-    def publish(self, state: TrainingState) -> None:
-        """Write the finished model and push it. All processes call this."""
+    def publish(self, state: TrainingState, stop: Callable[[], bool]) -> None:
+        """Write the finished model and push it, unless `stop` says in the meantime to go. All processes call this."""
         gathered = state.gather()
         if gathered is not None:
             self._publish(gathered, path_in_repo="")
             if self._push is not None:
-                self._push.close(_LAST_PUSH_SECONDS)
+                self._push.close(_LAST_PUSH_SECONDS, stop)
 
     def _publish(self, gathered: GatheredState, path_in_repo: str) -> None:
         """Make the folder `model` of the averaged weights, with its card, and push it if the run pushes."""
@@ -188,14 +194,9 @@ class RunFolder:
                     f"{folder} has the super-resolution stage alone; training/export_pipeline.py joins it to a base."
                 )
         else:
-            layers = gathered.networks[DEFAULT_TRACK]
-            TryOnCascadePipeline.save_lora_weights(
-                folder,
-                **{
-                    f"{config.stage}_unet_lora_layers": layers,
-                    f"{config.stage}_unet_lora_adapter_metadata": gathered.adapter_config,
-                },
-            )
+            # A pipeline that was there, of a run with other settings, would make the card one of a pipeline.
+            shutil.rmtree(folder, ignore_errors=True)
+            save_lora(folder, config.stage, self.initial.unet, gathered.networks[DEFAULT_TRACK])
         sheets = sorted(self.samples.glob("step-*.png"))
         write_training_card(
             folder,

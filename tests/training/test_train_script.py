@@ -57,9 +57,14 @@ def test_eight_pairs_are_learned_by_heart(pool, tmp_path):
         dataset=pool,
         max_steps=400,
         global_batch_size=8,
-        learning_rate=3e-3,
-        ema_decay=0.95,
+        learning_rate=5e-3,
+        lr_schedule="cosine",
+        condition_dropout=0,
+        max_agnostic_noise_level=0,
+        max_garment_noise_level=0,
+        ema_decay=0.98,
         prediction_type="sample",
+        sample_guidance_scale=1,
         log_every=20,
         num_validation_rows=8,
         sample_steps=10,
@@ -69,9 +74,10 @@ def test_eight_pairs_are_learned_by_heart(pool, tmp_path):
     assert result.returncode == 0, result.stderr
     lines = metrics_of(tmp_path)
     final = {name: value for line in lines for name, value in line.items()}
-    assert final["step"] == 400
-    assert final["sample_psnr"] > 0
-    assert final["validation_loss_ema"] < 0.5 * lines[0]["loss"]
+    # From noise alone, in ten steps; what the agnostic picture shows instead, grey, is at 12 dB.
+    assert final["sample_psnr"] > 23
+    assert final["validation_loss_ema"] < 0.2 * lines[0]["loss"]
+    assert any(path.name.startswith("events") for path in tmp_path.rglob("*"))
     assert (tmp_path / "curves.png").exists() and list((tmp_path / "samples").glob("*.png"))
     picture = make_picture(TryOnCascadePipeline.from_pretrained(tmp_path / "model"), 32)
     assert picture.size == (32, 32)

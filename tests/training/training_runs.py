@@ -18,6 +18,7 @@ from safetensors.torch import load_file
 
 from diffusers_tryon.training.checkpoints import list_checkpoints
 from diffusers_tryon.training.configuration import TrainingConfig
+from diffusers_tryon.training.signals import StopRequest
 
 
 ROOT = Path(__file__).parents[2]
@@ -59,7 +60,7 @@ def start_here(output_dir: Path, **changes: Any) -> Any:
     """A `Training` in this process, before its first step."""
     # Otherwise the precision of the process's first run would be that of all.
     AcceleratorState._reset_state(reset_partial_state=True)
-    return load_script().Training(TrainingConfig.from_dict(settings(output_dir, **changes)))
+    return load_script().Training(TrainingConfig.from_dict(settings(output_dir, **changes)), StopRequest())
 
 
 def run_here(output_dir: Path, **changes: Any) -> Any:
