@@ -121,9 +121,8 @@ class Training:
             if stopped:
                 # Validation may have been left at a step that has no checkpoint yet.
                 self.folder.save_checkpoint(state)
-                self.accelerator.print(
-                    f"Stopped by {self.signal.name or 'a signal to another process'} after step {state.step}; run the same command to go on."
-                )
+                cause = self.signal.name or "a signal to another process"
+                self.accelerator.print(f"Stopped by {cause} after step {state.step}; run the same command to go on.")
             elif state.step == config.max_steps:
                 self.folder.publish(state, stop=lambda: self.signal.requested)
         self.accelerator.end_training()

@@ -46,9 +46,10 @@ class TrainingConfig:
         loss_weighting: of each timestep's squared error: "min_snr" (arXiv 2303.09556), "sigmoid" (arXiv 2410.19324)
             or equal weights.
         snr_gamma: gamma of the min-SNR weighting.
-        sigmoid_bias: bias of the sigmoid weighting, a log-SNR.
+        sigmoid_bias: bias of the sigmoid weighting, a log-SNR; lower for larger pictures.
         condition_dropout: probability that a sample loses its conditions, for guidance.
-        condition_dropout_mode: "joint" drops all conditions of a sample together, "independent" each for itself.
+        condition_dropout_mode: "joint" drops all conditions of a sample together, "independent" each for itself, which
+            seldom shows the network what guidance asks of it, no condition at all.
         max_agnostic_noise_level, max_garment_noise_level, max_low_res_noise_level: noise augmentation levels are
             uniform in 0 to this, at most 999.
         low_res_size: the longer side in pixels of the pictures that stage "sr" enlarges.
