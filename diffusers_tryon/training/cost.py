@@ -31,7 +31,8 @@ _TERA = 1e12
 # sheets and architecture papers, halved where those only give figures with structured sparsity.
 _DATASHEET = {
     r"NVIDIA B200": (2250, 1125, 75),
-    r"NVIDIA (H200|H100 80GB HBM3|GH200).*": (989, 494, 67),
+    r"NVIDIA (H200|H100 80GB HBM3|GH200.*)": (989, 494, 67),
+    r"NVIDIA (H100|H200) NVL": (835, 418, 60),
     r"NVIDIA H100 PCIe": (756, 378, 51),
     r"NVIDIA A100.*": (312, 156, 19.5),
     r"NVIDIA L40S": (362, 183, 91.6),

@@ -112,7 +112,8 @@ def _describe_schedule(
         ("steps", f"{config.max_steps:,} of {config.global_batch_size:,} images"),
         (
             "a step",
-            f"{num_processes} processes x {len(micro_batches)} micro-batches x {len(micro_batches[0])} images",
+            f"{len(micro_batches[0])} images x {len(micro_batches)} micro-batches x {num_processes} "
+            f"process{'es' if num_processes > 1 else ''}",
         ),
         ("images", f"{num_images:,}, {_describe_epochs(config, num_images)}"),
         ("operations", f"{flops:.3g} FLOP in all, {days:,.2f} days at {_ASSUMED_FLOPS / 1e12:.0f} TFLOP/s"),

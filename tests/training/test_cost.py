@@ -162,9 +162,10 @@ def test_activations_by_setting():
 
 
 def test_the_peak_is_that_of_the_data_sheet_or_measured(monkeypatch):
-    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "NVIDIA A100-SXM4-80GB")
     gpu = torch.device("cuda")
-    assert peak_flops(gpu, torch.bfloat16) == 312e12
+    for name, bfloat16 in (("NVIDIA H200", 989e12), ("NVIDIA H200 NVL", 835e12), ("NVIDIA A100-SXM4-80GB", 312e12)):
+        monkeypatch.setattr(torch.cuda, "get_device_name", lambda device, name=name: name)
+        assert peak_flops(gpu, torch.bfloat16) == bfloat16
     assert peak_flops(gpu, torch.float32) == 156e12
     assert peak_flops(gpu, torch.float32, tf32=False) == 19.5e12
     cpu = torch.device("cpu")

@@ -54,7 +54,7 @@ def test_costs_and_schedule():
     assert entry(text, "operations").startswith(f"{training_flops_per_image(unet) / 1e9:.2f} GFLOP per image")
     total = estimate_memory(unet, CONFIG, 2, "cuda").total
     assert float(entry(text, "sum").split()[0]) == pytest.approx(total / 2**30, abs=5e-4)
-    assert entry(text, "a step") == "2 processes x 4 micro-batches x 2 images"
+    assert entry(text, "a step") == "2 images x 4 micro-batches x 2 processes"
     assert entry(text, "images").startswith("6,400, ")
     assert entry(text, "learning rate") == "1e-05 in step 1, 0.001 in step 100, 0.001 in step 200, 0.001 in step 400"
 

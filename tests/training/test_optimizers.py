@@ -10,8 +10,11 @@ import sys
 import pytest
 import torch
 
+from diffusers_tryon import create_unet
 from diffusers_tryon.training.configuration import TrainingConfig
+from diffusers_tryon.training.ema import WeightAverages
 from diffusers_tryon.training.optimizers import create_optimizer, learning_rate
+from diffusers_tryon.training.state import TrainingState
 
 
 CONFIG = TrainingConfig(preset="tiny-base", dataset="unused", output_dir="unused", max_steps=10, global_batch_size=4)
@@ -85,6 +88,33 @@ def test_a_restored_optimizer_goes_on_bit_for_bit(optimizer):
     fresh = torch.nn.Parameter(whole.detach().clone())
     step_on(create([fresh], optimizer), fresh, gradients[3])
     assert not torch.equal(fresh, halves)
+
+
+def test_a_checkpoint_of_8_bit_states_goes_on_bit_for_bit(tmp_path):
+    pytest.importorskip("bitsandbytes")
+    config = dataclasses.replace(CONFIG, optimizer="adamw8bit")
+
+    def start() -> TrainingState:
+        unet = create_unet("tiny-base")
+        parameters = list(unet.parameters())
+        return TrainingState(unet, WeightAverages(parameters, config), create_optimizer(parameters, config), config)
+
+    def take_step(state: TrainingState) -> None:
+        generator = torch.Generator().manual_seed(state.step)
+        for parameter in state.unet.parameters():
+            parameter.grad = torch.randn(parameter.shape, generator=generator)
+        state.optimizer.step()
+        state.step += 1
+
+    first, second = start(), start()
+    take_step(first)
+    first.gather().write(tmp_path)
+    second.load(tmp_path)
+    take_step(first)
+    take_step(second)
+    pairs = list(zip(first.unet.parameters(), second.unet.parameters(), strict=True))
+    assert all(torch.equal(one, other) for one, other in pairs)
+    assert torch.uint8 in {state["state1"].dtype for state in second.optimizer.state.values()}
 
 
 def test_8_bit_states_are_small_and_steps_nearly_the_same():
