@@ -75,10 +75,11 @@ def distribute(unet: ModelMixin, config: TrainingConfig, accelerator: Accelerato
         unet.enable_gradient_checkpointing()
     check_same_weights(accelerator, unet)
     if parse_flag_from_env("ACCELERATE_USE_FSDP"):
-        _shard(unet, config, accelerator)
         if config.compile:
             # Hooks between the blocks gather and free their weights, which a graph of the whole would break at anyway.
+            # Before sharding, which gives the blocks another class.
             unet.compile_repeated_blocks()
+        _shard(unet, config, accelerator)
         return unet
     if config.compile:
         unet.compile()

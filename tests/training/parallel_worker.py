@@ -149,6 +149,14 @@ def check_gathering(run: Run) -> None:
     check_shards(run)
 
 
+def check_compiled_blocks(config: TrainingConfig, run: Run, norms: list[float]) -> None:
+    """Blocks are compiled one by one, of which running them as they are tells all but the speed."""
+    with torch.compiler.set_stance("force_eager"):
+        compiled = Run(dataclasses.replace(config, compile=True), run.accelerator)
+        assert compiled.state.unet.down_blocks[1][0]._compiled_call_impl is not None
+        assert compiled.train(1) == norms[:1]
+
+
 def check_agreement(run: Run) -> None:
     """A gradient that is not finite on the last process stops all."""
     accelerator = run.accelerator
@@ -220,6 +228,8 @@ def main(folder: Path) -> None:
         if accelerator.is_main_process:
             torch.save({"norms": norms, "prediction": prediction}, folder / f"{name}.pt")
         check_state(config, run, folder / name)
+        if shards:
+            check_compiled_blocks(config, run, norms)
         check_agreement(run)
         if not shards and name == "all":
             check_drift_is_found(run)
