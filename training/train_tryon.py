@@ -29,7 +29,14 @@ from diffusers_tryon.training.loader import TrainingBatches
 from diffusers_tryon.training.metrics import RunMetrics, check_trackers
 from diffusers_tryon.training.optimizers import create_optimizer, learning_rate
 from diffusers_tryon.training.order import local_indices
-from diffusers_tryon.training.parallel import accumulate, agree, clip_gradients, create_accelerator, distribute
+from diffusers_tryon.training.parallel import (
+    accumulate,
+    agree,
+    clip_gradients,
+    create_accelerator,
+    distribute,
+    leave,
+)
 from diffusers_tryon.training.randomness import draw_batch
 from diffusers_tryon.training.run_folder import RunFolder
 from diffusers_tryon.training.signals import StopRequest
@@ -125,7 +132,8 @@ class Training:
                 self.accelerator.print(f"Stopped by {cause} after step {state.step}; run the same command to go on.")
             elif state.step == config.max_steps:
                 self.folder.publish(state, stop=lambda: self.signal.requested)
-        self.accelerator.end_training()
+        del self.model
+        leave(self.accelerator)
 
     def step(self) -> bool:
         """One optimiser step; returns whether a signal asks to stop."""

@@ -7,6 +7,7 @@ the forward pass, so that all layouts compute the same numbers up to the order o
 layout; one path serves CPUs (gloo) and GPUs.
 """
 
+import gc
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -220,6 +221,16 @@ def agree(accelerator: Accelerator, *flags: bool) -> tuple[bool, ...]:
     votes = torch.tensor([bool(flag) for flag in flags], dtype=torch.int32, device=accelerator.device)
     dist.all_reduce(votes, op=dist.ReduceOp.MAX)
     return tuple(bool(vote) for vote in votes.tolist())
+
+
+def leave(accelerator: Accelerator) -> None:
+    """Part from the other processes at the end of a run. Drop what `distribute` returned before.
+
+    DDP's C++ side holds the process group. Where it outlives `destroy_process_group` it destroys the group with
+    Python's lock in its hands, for which gloo's thread may be waiting: one run in a few would never end.
+    """
+    gc.collect()
+    accelerator.end_training()
 
 
 def check_same_weights(accelerator: Accelerator, unet: torch.nn.Module) -> None:

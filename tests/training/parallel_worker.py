@@ -14,7 +14,6 @@ from pathlib import Path
 
 import pytest
 import torch
-import torch.distributed as dist
 from accelerate import Accelerator
 from peft import LoraConfig
 from torch.distributed.tensor import DTensor
@@ -32,6 +31,7 @@ from diffusers_tryon.training.parallel import (
     create_accelerator,
     distribute,
     is_sharded,
+    leave,
 )
 from diffusers_tryon.training.state import TrainingState
 
@@ -238,7 +238,8 @@ def main(folder: Path) -> None:
         gathered = run.state.gather()
         if accelerator.is_main_process:
             gathered.write(folder / f"{name}-from-one")
-    dist.destroy_process_group()
+    del run
+    leave(accelerator)
 
 
 if __name__ == "__main__":
