@@ -11,9 +11,9 @@ steps warm up (and compile); the options take turns, and the figures are medians
 `training/train_tryon.py` on random pictures: noise, loss, gradients, clipping, optimiser, averages; no data loading.
 
 Images per second are followed by the least and the most. "busy" is the processor time of one image in milliseconds,
-which other work on the machine disturbs less. Utilisation is the network's operations per second over those of a
-matrix product in the same precision, measured in the same process, or of the data sheet of a GPU. Memory is what the
-process needs beyond what it has once all is imported; of a GPU, what torch allocates there.
+which other work on the machine disturbs less. Utilisation is the network's operations per second over those of a GPU's
+data sheet, or else of the better of a matrix product and a convolution in the same precision, measured in the same
+process. Memory is what the process needs beyond what it has once all is imported; of a GPU, what torch allocates there.
 """
 
 import multiprocessing

@@ -10,7 +10,7 @@ sharded.
 import re
 import time
 import weakref
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Literal, NamedTuple
 
@@ -72,7 +72,7 @@ def training_flops_per_image(unet: ModelMixin) -> int:
 
 
 def peak_flops(device: torch.device, dtype: torch.dtype, tf32: bool = True) -> float:
-    """The most operations per second that `device` can do in matrix products: by its data sheet, or measured.
+    """The most operations per second that `device` can do: by its data sheet, or measured.
 
     Args:
         device (`torch.device`): the device.
@@ -88,18 +88,27 @@ def peak_flops(device: torch.device, dtype: torch.dtype, tf32: bool = True) -> f
 
 
 def measured_peak_flops(device: torch.device, dtype: torch.dtype, repeats: int = 5) -> float:
-    """Operations per second of the fastest of some products of square matrices."""
-    size = 4096 if device.type == "cuda" else 1024
+    """Operations per second in the fastest of some products of square matrices and some convolutions, the better of
+    both: on CPUs different libraries do them, and not all are at their best on all makes."""
+    size, channels, pixels = (4096, 512, 64) if device.type == "cuda" else (1024, 256, 32)
     factor = torch.ones(size, size, device=device, dtype=dtype)
+    image = torch.ones(4, channels, pixels, pixels, device=device, dtype=dtype)
+    weight = torch.ones(channels, channels, 3, 3, device=device, dtype=dtype)
+    product_seconds = _least_seconds(lambda: factor @ factor, device, repeats)
+    convolution_seconds = _least_seconds(lambda: F.conv2d(image, weight, padding=1), device, repeats)
+    return max(2 * size**3 / product_seconds, 2 * weight.numel() * 4 * pixels**2 / convolution_seconds)
+
+
+def _least_seconds(work: Callable[[], torch.Tensor], device: torch.device, repeats: int) -> float:
     seconds = []
-    # The first product warms up.
+    # The first time warms up.
     for _ in range(repeats + 1):
         began = time.perf_counter()
-        factor @ factor
+        work()
         if device.type == "cuda":
             torch.cuda.synchronize(device)
         seconds.append(time.perf_counter() - began)
-    return 2 * size**3 / min(seconds[1:])
+    return min(seconds[1:])
 
 
 # Memory
