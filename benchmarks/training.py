@@ -32,9 +32,9 @@ from accelerate import Accelerator
 
 from diffusers_tryon import create_unet
 from diffusers_tryon.poses import NUM_KEYPOINTS
+from diffusers_tryon.training.columns import IMAGE_COLUMNS, POSE_COLUMNS
 from diffusers_tryon.training.configuration import TrainingConfig
 from diffusers_tryon.training.cost import peak_flops, training_flops_per_image
-from diffusers_tryon.training.dataset import IMAGE_COLUMNS, POSE_COLUMNS
 from diffusers_tryon.training.ema import DEFAULT_TRACK, WeightAverages
 from diffusers_tryon.training.initial import load_initial
 from diffusers_tryon.training.optimizers import create_optimizer

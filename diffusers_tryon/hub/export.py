@@ -15,8 +15,7 @@ import torch
 from diffusers import DDPMScheduler
 from diffusers.models.modeling_utils import ModelMixin
 
-from diffusers_tryon.models.unet_parallel import ParallelUNetModel
-from diffusers_tryon.models.unet_parallel_reference import ReferenceParallelUNetModel
+from diffusers_tryon.models.presets import NETWORK_CLASSES
 from diffusers_tryon.pipelines.pipeline_tryon_cascade import TryOnCascadePipeline
 from diffusers_tryon.schedules import DEFAULT_SCHEDULER, create_scheduler
 
@@ -25,7 +24,6 @@ from diffusers_tryon.schedules import DEFAULT_SCHEDULER, create_scheduler
 MODEL_FOLDER = "model"
 # What `save_pipeline` writes for a super-resolution stage without a base stage.
 STAGE_FOLDERS = ("unet", "scheduler", "image_noising_scheduler")
-_NETWORKS = {network.__name__: network for network in (ParallelUNetModel, ReferenceParallelUNetModel)}
 
 
 def save_pipeline(
@@ -149,7 +147,7 @@ def load_components(folder: Path, stage: str, dtype: torch.dtype | None = None) 
 
 def _load_stage_alone(folder: Path, dtype: torch.dtype) -> dict[str, Any]:
     unet_folder, scheduler_folder, noising_folder = (folder / name for name in STAGE_FOLDERS)
-    network = _NETWORKS[json.loads((unet_folder / "config.json").read_text())["_class_name"]]
+    network = NETWORK_CLASSES[json.loads((unet_folder / "config.json").read_text())["_class_name"]]
     scheduler_name = json.loads((scheduler_folder / "scheduler_config.json").read_text())["_class_name"]
     return {
         "sr_unet": network.from_pretrained(unet_folder, dtype=dtype),

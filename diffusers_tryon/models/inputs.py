@@ -6,6 +6,7 @@ from itertools import compress
 from typing import TYPE_CHECKING
 
 import torch
+from diffusers.models.modeling_utils import ModelMixin
 
 from diffusers_tryon.poses import NUM_KEYPOINTS
 
@@ -16,6 +17,12 @@ if TYPE_CHECKING:
 
 # Columns of `conditioning_mask`.
 CONDITIONS = ("agnostic_image", "garment_image", "person_pose", "garment_pose")
+
+
+def trained_size(unet: ModelMixin) -> tuple[int, int]:
+    """Height and width in pixels of the pictures that a network was made for, its `sample_size`."""
+    size = unet.config.sample_size
+    return (size, size) if isinstance(size, int) else tuple(size)
 
 
 class ParallelUNetInputsMixin:

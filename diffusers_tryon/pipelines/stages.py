@@ -4,6 +4,7 @@
 
 from fractions import Fraction
 
+from diffusers_tryon.models.inputs import trained_size
 from diffusers_tryon.pipelines.inputs import check_count
 from diffusers_tryon.schedules import check_scheduler
 
@@ -64,10 +65,7 @@ class CascadeStagesMixin:
             ValueError: a stage's size would not be a whole multiple of its network's `size_divisor`.
         """
         names = STAGES[: STAGES.index(last_stage) + 1]
-        samples = {}
-        for name in names:
-            size = getattr(self, f"{name}_unet").config.sample_size
-            samples[name] = (size, size) if isinstance(size, int) else tuple(size)
+        samples = {name: trained_size(getattr(self, f"{name}_unet")) for name in names}
         sizes = {name: [] for name in names}
         for axis, (argument, given) in enumerate((("height", height), ("width", width))):
             side = samples[last_stage][axis] if given is None else given

@@ -4,9 +4,12 @@
 
 import torch
 from diffusers import DDPMScheduler
+from diffusers.models.modeling_utils import ModelMixin
 
 from diffusers_tryon.image_processor import TryOnImageProcessor
-from diffusers_tryon.training.dataset import IMAGE_COLUMNS, POSE_COLUMNS
+from diffusers_tryon.models.inputs import trained_size
+from diffusers_tryon.poses import NUM_KEYPOINTS
+from diffusers_tryon.training.columns import IMAGE_COLUMNS, POSE_COLUMNS
 from diffusers_tryon.training.randomness import TrainingDraw
 
 
@@ -67,4 +70,30 @@ def clean_inputs(images: dict[str, torch.Tensor], low_res_image: torch.Tensor | 
     inputs["conditioning_mask"] = torch.ones(num_rows, dtype=torch.bool, device=device)
     if low_res_image is not None:
         inputs |= {"low_res_image": low_res_image, "low_res_noise_level": no_noise}
+    return inputs
+
+
+def blank_inputs(
+    unet: ModelMixin,
+    batch_size: int,
+    device: torch.device,
+    memory_format: torch.memory_format = torch.contiguous_format,
+) -> dict[str, torch.Tensor]:
+    """All arguments of `forward` in the shapes and types of training, without contents."""
+    image = torch.zeros(batch_size, 3, *trained_size(unet), device=device).contiguous(memory_format=memory_format)
+    pose = torch.zeros(batch_size, NUM_KEYPOINTS, 3, device=device)
+    level = torch.zeros(batch_size, dtype=torch.int64, device=device)
+    inputs = {
+        "sample": image,
+        "timestep": level,
+        "agnostic_image": image,
+        "agnostic_noise_level": level,
+        "garment_image": image,
+        "garment_noise_level": level,
+        "person_pose": pose,
+        "garment_pose": pose,
+        "conditioning_mask": torch.ones(batch_size, dtype=torch.bool, device=device),
+    }
+    if unet.config.low_res_conditioning:
+        inputs |= {"low_res_image": image, "low_res_noise_level": level}
     return inputs

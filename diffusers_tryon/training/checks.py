@@ -4,6 +4,7 @@
 
 from diffusers.models.modeling_utils import ModelMixin
 
+from diffusers_tryon.models.inputs import trained_size
 from diffusers_tryon.training.configuration import TrainingConfig
 
 
@@ -14,8 +15,7 @@ def check_network_size(config: TrainingConfig, unet: ModelMixin) -> None:
         ValueError: a side cannot be halved as often as the network has levels, or `low_res_size` makes no smaller
             picture of the same ratio.
     """
-    sample_size = unet.config.sample_size
-    size = (sample_size, sample_size) if isinstance(sample_size, int) else tuple(sample_size)
+    size = trained_size(unet)
     if any(side % unet.size_divisor for side in size):
         raise ValueError(
             f"`sample_size` of the network must have sides that are multiples of {unet.size_divisor}, which its "

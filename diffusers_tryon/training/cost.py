@@ -22,7 +22,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
-from diffusers_tryon.poses import NUM_KEYPOINTS
+from diffusers_tryon.training.batches import blank_inputs
 from diffusers_tryon.training.configuration import TrainingConfig
 
 
@@ -269,24 +269,6 @@ class _Pass(torch.nn.Module):
 def _forward_and_backward(
     unet: ModelMixin, tensors: dict[str, torch.Tensor], batch_size: int, precision: AbstractContextManager
 ) -> None:
-    device = next(iter(tensors.values())).device
-    size = unet.config.sample_size
-    height, width = (size, size) if isinstance(size, int) else size
-    image = torch.empty(batch_size, 3, height, width, device=device)
-    pose = torch.empty(batch_size, NUM_KEYPOINTS, 3, device=device)
-    level = torch.zeros(batch_size, dtype=torch.int64, device=device)
-    inputs = {
-        "sample": image,
-        "timestep": level,
-        "agnostic_image": image,
-        "garment_image": image,
-        "person_pose": pose,
-        "garment_pose": pose,
-        "agnostic_noise_level": level,
-        "garment_noise_level": level,
-        "conditioning_mask": torch.ones(batch_size, dtype=torch.bool, device=device),
-    }
-    if unet.config.low_res_conditioning:
-        inputs |= {"low_res_image": image, "low_res_noise_level": level}
+    inputs = blank_inputs(unet, batch_size, next(iter(tensors.values())).device)
     named = {f"unet.{name}": tensor for name, tensor in tensors.items()}
     torch.func.functional_call(_Pass(unet, precision), named, (inputs,))

@@ -12,6 +12,7 @@ from diffusers.models.modeling_utils import ModelMixin
 
 from diffusers_tryon.data.layouts import count_rows
 from diffusers_tryon.data.loading import open_split
+from diffusers_tryon.models.inputs import trained_size
 from diffusers_tryon.models.presets import create_unet
 from diffusers_tryon.training.configuration import RENDERED, TrainingConfig
 from diffusers_tryon.training.cost import MemoryEstimate, estimate_memory, parameter_count, training_flops_per_image
@@ -70,8 +71,7 @@ def _network(config: TrainingConfig) -> ModelMixin:
 
 
 def _describe_network(unet: ModelMixin, config: TrainingConfig, flops_per_image: int) -> list[tuple[str, str]]:
-    size = unet.config.sample_size
-    height, width = (size, size) if isinstance(size, int) else size
+    height, width = trained_size(unet)
     trained = parameter_count(unet, trainable=True)
     return [
         ("network", f"{type(unet).__name__} of {config.preset or config.initial_model}, {width} x {height} pixels"),

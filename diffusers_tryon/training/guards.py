@@ -12,7 +12,7 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from diffusers_tryon.image_files import write_image
-from diffusers_tryon.training.dataset import IMAGE_COLUMNS
+from diffusers_tryon.training.columns import IMAGE_COLUMNS
 from diffusers_tryon.training.randomness import TrainingDraw
 
 

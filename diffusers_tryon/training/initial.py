@@ -21,8 +21,7 @@ from huggingface_hub.errors import (
 )
 
 from diffusers_tryon.hub.export import MODEL_FOLDER, STAGE_FOLDERS
-from diffusers_tryon.models.presets import create_unet
-from diffusers_tryon.models.unet_parallel import ParallelUNetModel
+from diffusers_tryon.models.presets import NETWORK_CLASSES, create_unet
 from diffusers_tryon.models.unet_parallel_reference import ReferenceParallelUNetModel
 from diffusers_tryon.schedules import (
     check_scheduler,
@@ -35,7 +34,6 @@ from diffusers_tryon.training.configuration import TrainingConfig
 from diffusers_tryon.training.lora import add_lora
 
 
-_NETWORKS = {network.__name__: network for network in (ParallelUNetModel, ReferenceParallelUNetModel)}
 # A network's weights, one file or several, without those of variants such as fp16.
 _WEIGHTS = ("diffusion_pytorch_model.safetensors", "diffusion_pytorch_model-*.safetensors")
 
@@ -185,10 +183,10 @@ def _read_json(path: Path, config: TrainingConfig) -> dict[str, Any]:
 def _load_network(folder: Path, config: TrainingConfig) -> ModelMixin:
     name = _read_json(folder / "config.json", config).get("_class_name")
     source = f"`initial_model` {config.initial_model}"
-    if name not in _NETWORKS:
-        raise ValueError(f"{source} must hold a network of {' or '.join(_NETWORKS)}, got {name}.")
+    if name not in NETWORK_CLASSES:
+        raise ValueError(f"{source} must hold a network of {' or '.join(NETWORK_CLASSES)}, got {name}.")
     try:
-        unet, report = _NETWORKS[name].from_pretrained(
+        unet, report = NETWORK_CLASSES[name].from_pretrained(
             folder, dtype=torch.float32, use_safetensors=True, output_loading_info=True
         )
     except (OSError, RuntimeError, ValueError) as error:

@@ -22,7 +22,7 @@ from torch.distributed.fsdp import CPUOffloadPolicy, FSDPModule, fully_shard
 from torch.distributed.tensor import DTensor
 from torch.nn.parallel import DistributedDataParallel
 
-from diffusers_tryon.poses import NUM_KEYPOINTS
+from diffusers_tryon.training.batches import blank_inputs
 from diffusers_tryon.training.configuration import TrainingConfig
 
 
@@ -96,28 +96,11 @@ def _settle_buckets(model: DistributedDataParallel, config: TrainingConfig, acce
     # DDP sums gradients in buckets that it rearranges once, after the first backward pass. With three processes or
     # more the order of the sums follows the buckets, and the first step of a resumed run would differ in its last bits
     # from that of the uninterrupted one. So that pass is taken before the first step, on inputs of training's types.
-    unet = model.module
-    sample_size = unet.config.sample_size
-    height, width = (sample_size, sample_size) if isinstance(sample_size, int) else sample_size
     batch_size = config.micro_batch_size or config.global_batch_size // accelerator.num_processes
-    image = torch.zeros(batch_size, 3, height, width, device=accelerator.device)
-    if config.channels_last:
-        image = image.to(memory_format=torch.channels_last)
-    pose = torch.zeros(batch_size, NUM_KEYPOINTS, 3, device=accelerator.device)
-    level = torch.zeros(batch_size, dtype=torch.int64, device=accelerator.device)
-    inputs = {
-        "agnostic_image": image,
-        "agnostic_noise_level": level,
-        "garment_image": image,
-        "garment_noise_level": level,
-        "person_pose": pose,
-        "garment_pose": pose,
-        "conditioning_mask": torch.ones(batch_size, dtype=torch.bool, device=accelerator.device),
-    }
-    if unet.config.low_res_conditioning:
-        inputs |= {"low_res_image": image, "low_res_noise_level": level}
+    memory_format = torch.channels_last if config.channels_last else torch.contiguous_format
+    inputs = blank_inputs(model.module, batch_size, accelerator.device, memory_format)
     with accelerator.autocast():
-        prediction = model(image, level, **inputs).sample
+        prediction = model(**inputs).sample
     prediction.sum().backward()
     model.zero_grad()
 

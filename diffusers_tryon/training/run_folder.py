@@ -16,6 +16,7 @@ from accelerate.utils import broadcast_object_list
 from diffusers_tryon.hub.export import MODEL_FOLDER, check_base_model, save_pipeline
 from diffusers_tryon.hub.push import BackgroundPush
 from diffusers_tryon.hub.training_card import RunRecord, write_training_card
+from diffusers_tryon.models.inputs import trained_size
 from diffusers_tryon.training.checkpoints import CheckpointWriter, newest_checkpoint
 from diffusers_tryon.training.configuration import TrainingConfig, changed_settings
 from diffusers_tryon.training.cost import parameter_count
@@ -211,7 +212,6 @@ class RunFolder:
     def _run_record(self, step: int) -> RunRecord:
         lines = read_metrics(self.path)
         newest = {name: value for line in lines for name, value in line.items() if name != "step"}
-        size = self.initial.unet.config.sample_size
         return RunRecord(
             config=self._record["config"],
             step=step,
@@ -221,7 +221,7 @@ class RunFolder:
             unet_class=self._network_class.__name__,
             num_parameters=self._num_parameters,
             num_trained_parameters=self._num_trained_parameters,
-            sample_size=(size, size) if isinstance(size, int) else tuple(size),
+            sample_size=trained_size(self.initial.unet),
             metrics=newest,
             environment=self._record["environment"],
             dataset_fingerprint=self._record["dataset"]["fingerprint"],

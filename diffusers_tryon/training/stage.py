@@ -9,6 +9,7 @@ from diffusers import DDPMScheduler
 from diffusers.models.modeling_utils import ModelMixin
 
 from diffusers_tryon.image_processor import TryOnImageProcessor
+from diffusers_tryon.models.inputs import trained_size
 from diffusers_tryon.schedules import create_scheduler
 from diffusers_tryon.training.base_outputs import BaseOutputs
 from diffusers_tryon.training.batches import (
@@ -64,11 +65,9 @@ class TrainingStage:
         image_noising_scheduler: DDPMScheduler,
         base_outputs: BaseOutputs | None = None,
     ):
-        sample_size = unet.config.sample_size
         self.config = config
-        self.size = (sample_size, sample_size) if isinstance(sample_size, int) else tuple(sample_size)
+        self.size = trained_size(unet)
         self.device = device
-        self.betas = betas
         self.image_noising_scheduler = image_noising_scheduler
         self.base_outputs = base_outputs
         self.processor = TryOnImageProcessor()

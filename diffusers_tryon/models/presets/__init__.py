@@ -13,7 +13,8 @@ from diffusers_tryon.models.unet_parallel_reference import ReferenceParallelUNet
 
 
 _FOLDER = Path(__file__).parent
-_CLASSES = {cls.__name__: cls for cls in (ParallelUNetModel, ReferenceParallelUNetModel)}
+# By the name in a configuration's `_class_name`.
+NETWORK_CLASSES = {cls.__name__: cls for cls in (ParallelUNetModel, ReferenceParallelUNetModel)}
 
 
 def list_presets() -> list[str]:
@@ -37,7 +38,7 @@ def create_unet(name: str, **overrides) -> ModelMixin:
     if name not in list_presets():
         raise ValueError(f"Unknown preset {name!r}. Available: {', '.join(list_presets())}.")
     config = json.loads((_FOLDER / f"{name}.json").read_text())
-    model_class = _CLASSES[config.pop("_class_name")]
+    model_class = NETWORK_CLASSES[config.pop("_class_name")]
     fields = [field for field in inspect.signature(model_class.__init__).parameters if field != "self"]
     unknown = sorted(set(overrides) - set(fields))
     if unknown:
