@@ -105,8 +105,10 @@ class Training:
         config, state = self.config, self.state
         last_step = min(config.max_steps, config.stop_at_step or config.max_steps)
         progress = tqdm(total=config.max_steps, initial=state.step, desc="training", dynamic_ncols=True)
-        stopped = False
         with self.folder, progress:
+            # The program before may have ended between a checkpoint and the look that was due.
+            with self.metrics.paused():
+                stopped = state.step > 0 and self.look(is_last=state.step == config.max_steps)
             while state.step < last_step and not stopped:
                 stopped = self.step()
                 progress.update()
@@ -121,10 +123,7 @@ class Training:
                         self.folder.save_checkpoint(state)
                     if config.ema_power_sigmas and (is_last or state.step % config.ema_snapshot_every == 0):
                         self.folder.save_snapshot(state)
-                    if not stopped and (is_last or state.step % config.validate_every == 0):
-                        stopped = self.validate()
-                    if not stopped and (is_last or state.step % config.sample_every == 0):
-                        stopped = self.draw_samples()
+                    stopped = stopped or self.look(is_last)
             if stopped:
                 # Validation may have been left at a step that has no checkpoint yet.
                 self.folder.save_checkpoint(state)
@@ -189,6 +188,15 @@ class Training:
     def must_stop(self) -> bool:
         """Whether a signal came to any process; all ask alike."""
         return agree(self.accelerator, self.signal.requested)[0]
+
+    def look(self, is_last: bool) -> bool:
+        """Validate and draw what is due after this step and not done yet; returns whether a signal ended it early."""
+        step, metrics, stopped = self.state.step, self.metrics, False
+        if (is_last or step % self.config.validate_every == 0) and not metrics.has(step, "validation_loss_ema"):
+            stopped = self.validate()
+        if (is_last or step % self.config.sample_every == 0) and not metrics.has(step, "sample_psnr"):
+            stopped = stopped or self.draw_samples()
+        return stopped
 
     def validate(self) -> bool:
         """Losses of fixed rows with the raw and the averaged weights; returns whether a signal ended it early."""

@@ -262,6 +262,7 @@ _FREE_TO_CHANGE = {
     "num_workers",
     "stop_at_step",
     "micro_batch_size",
+    "max_skipped_steps",
     "log_every",
     "validate_every",
     "sample_every",

@@ -21,6 +21,7 @@ from PIL import Image
 
 from diffusers_tryon.schedules import NUM_TRAIN_TIMESTEPS
 from diffusers_tryon.training.configuration import TrainingConfig
+from diffusers_tryon.training.parallel import agree
 from diffusers_tryon.training.stage import LossOutput
 
 
@@ -170,6 +171,13 @@ class RunMetrics:
             values["model_flop_utilisation"] = images_per_second * self.flops_per_image / peak
         self._clear()
         return values
+
+    def has(self, step: int, name: str) -> bool:
+        """Whether a figure of that step is in `metrics.jsonl`; to be called on every process, all get one answer."""
+        is_there = self.accelerator.is_main_process and any(
+            line["step"] == step and name in line for line in read_metrics(self.run_dir)
+        )
+        return agree(self.accelerator, is_there)[0]
 
     def write(self, step: int, values: dict[str, float], pictures: dict[str, Path] | None = None) -> None:
         """Append a line to `metrics.jsonl` and hand the values to the trackers; the main process does.

@@ -3,6 +3,7 @@
 """The output folder of a run: its checkpoints, the model it publishes, and the record of how that came about."""
 
 import json
+import logging
 import shutil
 import tempfile
 from collections.abc import Callable
@@ -17,7 +18,7 @@ from diffusers_tryon.hub.export import MODEL_FOLDER, check_base_model, save_pipe
 from diffusers_tryon.hub.push import BackgroundPush
 from diffusers_tryon.hub.training_card import RunRecord, write_training_card
 from diffusers_tryon.models.inputs import trained_size
-from diffusers_tryon.training.checkpoints import CheckpointWriter, newest_checkpoint
+from diffusers_tryon.training.checkpoints import CheckpointWriter, checkpoint_step, newest_checkpoint
 from diffusers_tryon.training.configuration import TrainingConfig, changed_settings
 from diffusers_tryon.training.cost import parameter_count
 from diffusers_tryon.training.dataset import dataset_fingerprint, dataset_license
@@ -27,11 +28,14 @@ from diffusers_tryon.training.initial import InitialNetwork, trainable_parameter
 from diffusers_tryon.training.lora import save_lora
 from diffusers_tryon.training.metrics import read_metrics
 from diffusers_tryon.training.mirror import CheckpointMirror, fetch_newest_checkpoint
+from diffusers_tryon.training.parallel import check_same_weights
 from diffusers_tryon.training.plots import plot_curves
 from diffusers_tryon.training.state import GatheredState, TrainingState
 
 
 T = TypeVar("T")
+
+logger = logging.getLogger(__name__)
 
 # How a checkpoint came about: settings, environment, data.
 RECORD_NAME = "record.json"
@@ -132,12 +136,21 @@ class RunFolder:
                 f"`output_dir` has a run with other settings, which cannot go on as it began: {'; '.join(changes)}. "
                 f"Take another `output_dir`, or `--allow_changes true`."
             )
+        if checkpoint_step(path) > self.config.max_steps:
+            raise ValueError(
+                f"`max_steps` is {self.config.max_steps}, and `output_dir` has a run of {checkpoint_step(path)} steps."
+            )
         return path
 
     def save_checkpoint(self, state: TrainingState) -> None:
-        """Save the state, once a step. All processes call this."""
+        """Save the state, once a step. All processes call this.
+
+        Raises:
+            RuntimeError: on every process: the weights of the processes are no longer the same. Nothing is saved.
+        """
         if self._saved_step == state.step:
             return
+        check_same_weights(self.accelerator, state.unet)
         self._saved_step = state.step
         if self.accelerator.is_main_process:
             # One copy of the state in memory is enough.
@@ -153,7 +166,10 @@ class RunFolder:
         self._writer.save(state.step, write)
         if self.config.hub_strategy != "end":
             path_in_repo = "" if self.config.hub_strategy == "main" else "checkpoints/latest"
-            self._publish(gathered, path_in_repo)
+            try:
+                self._publish(gathered, path_in_repo)
+            except Exception as error:  # of the disk, the Hub, a library: the checkpoint is what counts
+                logger.warning("The model of step %d cannot be published; training goes on: %r", state.step, error)
 
     def _copy_to_mirror(self, checkpoint: Path) -> None:
         if self._mirror is not None:

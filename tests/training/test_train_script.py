@@ -185,6 +185,27 @@ def test_a_signal_saves_and_ends_with_success(pool, tmp_path, during):
     assert not (tmp_path / "model").exists()
 
 
+def test_what_a_signal_left_out_of_the_last_look_is_made_up_for(pool, tmp_path):
+    changes = {"dataset": pool, "max_steps": 2}
+
+    def request_stop(*_) -> None:
+        if not torch.is_grad_enabled():
+            training.signal.name = "SIGTERM"
+
+    training = start_here(tmp_path, **changes)
+    training.state.unet.register_forward_hook(request_stop)
+    training.run()
+    assert not any("validation_loss_ema" in line for line in metrics_of(tmp_path))
+    assert training.state.step == 2 and not (tmp_path / "model").exists()
+    for _ in range(2):  # the second time nothing is left to do
+        run_here(tmp_path, **changes)
+        names = [name for line in metrics_of(tmp_path) for name in line if line["step"] == 2]
+        assert names.count("validation_loss_ema") == names.count("sample_psnr") == 1
+        assert (tmp_path / "model").exists()
+    with pytest.raises(ValueError, match="`max_steps` is 1, and `output_dir` has a run of 2 steps"):
+        start_here(tmp_path, dataset=pool, max_steps=1)
+
+
 # Guards
 
 
@@ -240,7 +261,8 @@ def test_another_setting_or_dataset_is_not_resumed_with(pool, tmp_path):
     with pytest.raises(ValueError, match="`dataset`: .*; content of the dataset: 8 rows.* -> 5 rows"):
         start_here(tmp_path / "run", dataset=str(tmp_path / "other"))
     # What does not change the numbers may change, and a run at a constant rate may be made longer.
-    assert start_here(tmp_path / "run", dataset=pool, log_every=7, max_steps=9).state.step == 1
+    free = {"log_every": 7, "max_steps": 9, "max_skipped_steps": 3}
+    assert start_here(tmp_path / "run", dataset=pool, **free).state.step == 1
     assert start_here(tmp_path / "run", dataset=pool, learning_rate=1e-3, allow_changes=True).state.step == 1
 
 
@@ -333,3 +355,11 @@ def test_a_run_pushes_while_it_trains_and_survives_a_hub_that_fails(pool, tmp_pa
     assert not any("optimizer" in name for name in files)
     assert str(tmp_path).encode() not in b"".join(files.values())
     assert make_picture(TryOnCascadePipeline.from_pretrained("me/run"), 32).size == (32, 32)
+
+
+def test_a_model_that_cannot_be_written_does_not_stop_training(pool, tmp_path, caplog):
+    training = start_here(tmp_path, dataset=pool, checkpoint_every=1, stop_at_step=2, hub_strategy="latest_folder")
+    (tmp_path / "tmp-model").write_text("in the way")
+    training.run()
+    assert checkpoint_step(newest_checkpoint(tmp_path)) == 2
+    assert "The model of step 1 cannot be published; training goes on" in caplog.text

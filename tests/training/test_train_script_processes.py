@@ -4,14 +4,16 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 import torch
-from training_runs import assert_same_state, command_line, free_port, launch, metrics_of, run_here, start_here
+from training_runs import ROOT, assert_same_state, command_line, free_port, launch, metrics_of, run_here, start_here
 
 from diffusers_tryon import TryOnCascadePipeline
 from diffusers_tryon.rendering.writer import write_pairs
@@ -75,6 +77,32 @@ def test_a_signal_to_one_process_ends_all_of_them(pool, tmp_path):
     assert "run the same command to go on" in output
     step = checkpoint_step(newest_checkpoint(tmp_path))
     assert json.loads((newest_checkpoint(tmp_path) / "state.json").read_text())["step"] == step > 1
+
+
+def test_weights_that_drift_apart_stop_the_run_before_they_are_saved(tmp_path):
+    program = f"""
+from pathlib import Path
+from training_runs import start_here
+training = start_here(Path({str(tmp_path)!r}), max_steps=2)
+if training.accelerator.process_index == 1:
+    training.parameters[0].data.view(-1)[0] += 1e-3
+training.run()
+"""
+    launcher = ["-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", str(free_port())]
+    result = subprocess.run(
+        [sys.executable, *launcher, "--no-python", sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        env={
+            **os.environ,
+            "ACCELERATE_USE_CPU": "true",
+            "OMP_NUM_THREADS": "1",
+            "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), str(ROOT)]),
+        },
+    )
+    assert result.returncode != 0
+    assert re.search(r"The weights of the processes differ: `[a-z_.0-9]+` of process 1 is not", result.stderr)
+    assert not (tmp_path / "checkpoints").exists() and not (tmp_path / "model").exists()
 
 
 def test_a_bad_row_in_one_process_ends_all_of_them(pool, tmp_path):
