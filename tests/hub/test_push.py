@@ -7,10 +7,10 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
+from waiting import PATIENCE_SECONDS, is_running, wait_until
 
 from diffusers_tryon.hub.push import BackgroundPush
 
@@ -103,10 +103,7 @@ def test_it_gives_up_in_the_end_without_raising_and_the_next_push_may_arrive(fak
     fake_hub.faults += [500] * 1000
     push = background()
     push.push(write(tmp_path / "model", {"a": "1"}), "", "step 1")
-    deadline = time.monotonic() + 60
-    while push.failed == 0 and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert push.failed == 1
+    wait_until(lambda: push.failed == 1)
     given_up = [record for record in warnings.records if "was given up" in record.message]
     assert len(given_up) == 1 and "'step 1' to me/run" in given_up[0].message and "500" in given_up[0].message
     fake_hub.faults.clear()
@@ -122,8 +119,7 @@ def test_a_repository_of_somebody_else_is_one_warning_and_no_second_attempt(fake
     push = background("somebody/model")
     for step in (1, 2):
         push.push(write(tmp_path / "model", {"a": "1"}), "", f"step {step}")
-        while push.failed < step:
-            time.sleep(0.02)
+        wait_until(lambda: push.failed == step)
     assert [record.message for record in warnings.records] == [
         "The push 'step 1' to somebody/model was given up; training goes on: the token may not write to somebody/model."
     ]
@@ -153,12 +149,10 @@ def test_no_network_is_one_warning_until_it_gives_up(fake_hub, background, warni
 def test_a_hanging_hub_holds_up_neither_push_nor_close(fake_hub, background, warnings, tmp_path):
     fake_hub.faults += ["hang"]
     push = background()
-    started = time.monotonic()
+    # The Hub never answers: that these return is what is tested.
     for step in range(3):
         push.push(write(tmp_path / "model", {"a": str(step)}), "checkpoints/latest", f"step {step}")
-    assert time.monotonic() - started < 5
-    assert push.close(1.5) == ["checkpoints/latest"]
-    assert time.monotonic() - started < 15
+    assert push.close(0.5) == ["checkpoints/latest"]
     assert "Not pushed to me/run: the newest state of checkpoints/latest" in warnings.records[-1].message
     assert not (tmp_path / "staging").exists()
 
@@ -167,8 +161,7 @@ def test_an_attempt_that_hangs_is_ended_and_tried_again(fake_hub, background, wa
     fake_hub.faults += ["hang"] * 100
     push = background(pauses=(0.05,) * 100, attempt_seconds=0.5)
     push.push(write(tmp_path / "model", {"a": "1"}), "", "step 1")
-    while not warnings.records:
-        time.sleep(0.02)
+    wait_until(lambda: warnings.records)
     assert "it took longer than 0.5 seconds" in warnings.records[0].message
     fake_hub.faults.clear()
     push.attempt_seconds = 60
@@ -218,9 +211,8 @@ def test_waiting_ends_when_the_program_is_told_to_end(fake_hub, background, tmp_
     fake_hub.faults += ["hang"]
     push = background()
     push.push(write(tmp_path / "model", {"a": "1"}), "", "step 1")
-    started = time.monotonic()
-    assert push.close(60, stop=lambda: time.monotonic() > started + 1) == [""]
-    assert time.monotonic() - started < 15
+    answers = iter([False, True])
+    assert push.close(1e9, stop=lambda: next(answers)) == [""]
 
 
 def test_closing_again_reports_the_same_without_a_second_warning(fake_hub, background, warnings, tmp_path):
@@ -251,8 +243,7 @@ def test_what_cannot_be_set_aside_is_a_warning(fake_hub, background, warnings, t
 def test_an_empty_or_missing_folder_removes_nothing_from_the_hub(fake_hub, background, warnings, tmp_path):
     push = background()
     push.push(write(tmp_path / "model", {"a": "1"}), "checkpoints/latest", "step 1")
-    while push.pushed == 0:
-        time.sleep(0.02)
+    wait_until(lambda: push.pushed == 1)
     push.push(tmp_path / "missing", "checkpoints/latest", "step 2")
     push.push(write(tmp_path / "excluded", {"optimizer.pt": "o"}), "checkpoints/latest", "step 3")
     assert push.close(60) == ["checkpoints/latest"]
@@ -267,7 +258,7 @@ from diffusers_tryon.hub.push import BackgroundPush
 push = BackgroundPush("me/run", False, Path(sys.argv[1]))
 push.push(Path(sys.argv[2]), "", "step 1")
 print("pushing", flush=True)
-time.sleep(60)
+time.sleep(600)
 """
 
 
@@ -280,25 +271,14 @@ def test_a_signal_ends_the_program_at_once_and_its_upload_with_it(fake_hub, tmp_
     environment = {**os.environ, "PYTHONPATH": root}
     with subprocess.Popen(arguments, stdout=subprocess.PIPE, env=environment, text=True) as program:
         assert program.stdout.readline() == "pushing\n"
-        while not (uploads := children(program.pid)):
-            time.sleep(0.02)
-        (upload,) = uploads
-        while not fake_hub.requests:
-            time.sleep(0.02)
+        wait_until(lambda: fake_hub.requests)
+        (upload,) = children(program.pid)
         program.send_signal(number)
-        assert program.wait(20) == -number
-    deadline = time.monotonic() + 20
-    while is_running(upload) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert not is_running(upload)
+        assert program.wait(PATIENCE_SECONDS) == -number
+    wait_until(lambda: not is_running(upload))
 
 
 def children(pid: int) -> list[int]:
     return [
         int(text) for task in Path(f"/proc/{pid}/task").iterdir() for text in (task / "children").read_text().split()
     ]
-
-
-def is_running(pid: int) -> bool:
-    status = Path(f"/proc/{pid}/stat")
-    return status.exists() and status.read_text().rsplit(")", 1)[1].split()[0] != "Z"

@@ -6,11 +6,11 @@ import dataclasses
 import multiprocessing
 import os
 import signal
-import time
 from pathlib import Path
 
 import pytest
 import torch
+from waiting import PATIENCE_SECONDS, is_running, wait_until
 
 from diffusers_tryon.data.rows import RowError
 from diffusers_tryon.rendering.writer import write_pairs
@@ -39,19 +39,8 @@ def workers() -> list[multiprocessing.Process]:
     return multiprocessing.active_children()
 
 
-def assert_ends(pids: list[int], seconds: float = 4) -> None:
-    """Soon no process has these ids any more, or it is a zombie that its parent has not asked for."""
-    deadline = time.monotonic() + seconds
-    while running := [pid for pid in pids if is_running(pid)]:
-        assert time.monotonic() < deadline, f"still running: {running}"
-        time.sleep(0.05)
-
-
-def is_running(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
-    except OSError:
-        return False
+def assert_ends(pids: list[int]) -> None:
+    wait_until(lambda: not any(map(is_running, pids)))
 
 
 def test_workers_leave_signals_to_the_main_process_and_end_with_close(config):
@@ -95,7 +84,7 @@ def test_workers_end_with_the_process_that_started_them(config, end):
         process.kill()
     else:
         here.send("go")
-    process.join(20)
+    process.join(PATIENCE_SECONDS)
     assert process.exitcode == (-signal.SIGKILL if end == "killed" else 0)
     assert_ends(pids)
 

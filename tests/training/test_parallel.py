@@ -94,7 +94,7 @@ def assert_same_files(found: Path, expected: Path) -> None:
     "layout",
     [
         "cpu",
-        "fsdp2",
+        pytest.param("fsdp2", marks=pytest.mark.slow),
         pytest.param("fsdp2_zero2", marks=pytest.mark.slow),
         pytest.param("three", marks=pytest.mark.slow),
     ],

@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
+from waiting import PATIENCE_SECONDS
 
 import diffusers_tryon.training.signals as signals_module
 from diffusers_tryon.training.signals import StopRequest
@@ -64,14 +65,14 @@ def start(program: str) -> subprocess.Popen:
 def test_a_signal_asks_to_stop(number):
     process = start(LOOP)
     process.send_signal(number)
-    output, errors = process.communicate(timeout=10)
+    output, errors = process.communicate(timeout=PATIENCE_SECONDS)
     assert (process.returncode, output, errors) == (0, f"stopped by {number.name}\n", "")
 
 
 def test_a_signal_during_a_blocking_call_is_not_lost_and_does_not_cut_it_short():
     process = start(BLOCKED)
     process.send_signal(signal.SIGTERM)
-    assert process.communicate(timeout=10)[0] == "slept all of it True SIGTERM\n"
+    assert process.communicate(timeout=PATIENCE_SECONDS)[0] == "slept all of it True SIGTERM\n"
 
 
 def test_the_second_interrupt_interrupts():
@@ -81,7 +82,7 @@ def test_the_second_interrupt_interrupts():
         process.send_signal(number)
         assert process.stdout.readline() == "asked\n"
     process.send_signal(signal.SIGINT)
-    assert "KeyboardInterrupt" in process.communicate(timeout=10)[1]
+    assert "KeyboardInterrupt" in process.communicate(timeout=PATIENCE_SECONDS)[1]
     assert process.returncode != 0
 
 
@@ -91,7 +92,7 @@ def test_a_signal_during_a_kernel_counts_when_it_is_done():
     matrix = torch.ones(700, 700)
     with StopRequest() as stop:
         killer = subprocess.Popen([sys.executable, "-c", f"import os; os.kill({os.getpid()}, {int(signal.SIGUSR1)})"])
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + PATIENCE_SECONDS
         while not stop.requested and time.monotonic() < deadline:
             matrix @ matrix
         killer.wait()

@@ -6,7 +6,6 @@ import dataclasses
 import shutil
 import tarfile
 import threading
-import time
 from pathlib import Path
 
 import datasets
@@ -14,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 from datasets import Dataset, Image
+from waiting import wait_until
 
 from diffusers_tryon.data.augmentation import AugmentationSettings
 from diffusers_tryon.data.repack import repack
@@ -154,10 +154,7 @@ def test_a_lane_reads_its_next_shard_ahead(folders, tmp_path):
     rows = StreamedRows(str(tmp_path / "rows"))
     rows.read(0, 0, lambda: 2)
     rows.read(3, 1, lambda: 1)  # a lane with one shard
-    deadline = time.monotonic() + 10
-    while any("_keep" in thread.name for thread in threading.enumerate()):
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    wait_until(lambda: not any("_keep" in thread.name for thread in threading.enumerate()))
     for path in (tmp_path / "rows").glob("train-*"):
         path.unlink()
     assert_same(rows.read(6, 0, lambda: 0), TryOnRows(str(folders["parquet"]))[6])

@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import datasets
@@ -23,6 +22,7 @@ from training_runs import (
     start_here,
     state_of,
 )
+from waiting import PATIENCE_SECONDS, wait_until
 
 from diffusers_tryon import ParallelUNetModel, TryOnCascadePipeline
 from diffusers_tryon.rendering.samples import render_pair
@@ -39,6 +39,14 @@ def pool(tmp_path_factory):
     return str(folder)
 
 
+@pytest.fixture(scope="module")
+def base_run(pool, tmp_path_factory):
+    """The folder of a finished run of two steps, not to be written to."""
+    folder = tmp_path_factory.mktemp("base_run")
+    run_here(folder, dataset=pool, max_steps=2)
+    return folder
+
+
 def make_picture(pipeline: TryOnCascadePipeline, size: int) -> Image.Image:
     row = render_pair(0, size)
     pipeline.set_progress_bar_config(disable=True)
@@ -52,10 +60,10 @@ def make_picture(pipeline: TryOnCascadePipeline, size: int) -> Image.Image:
 
 
 def test_eight_pairs_are_learned_by_heart(pool, tmp_path):
-    result = run_script(
+    run_here(
         tmp_path,
         dataset=pool,
-        max_steps=400,
+        max_steps=300,
         global_batch_size=8,
         learning_rate=5e-3,
         lr_schedule="cosine",
@@ -71,11 +79,10 @@ def test_eight_pairs_are_learned_by_heart(pool, tmp_path):
         num_workers=1,
         trackers=("tensorboard",),
     )
-    assert result.returncode == 0, result.stderr
     lines = metrics_of(tmp_path)
     final = {name: value for line in lines for name, value in line.items()}
     # From noise alone, in ten steps; what the agnostic picture shows instead, grey, is at 12 dB.
-    assert final["sample_psnr"] > 23
+    assert final["sample_psnr"] > 20
     assert final["validation_loss_ema"] < 0.2 * lines[0]["loss"]
     assert any(path.name.startswith("events") for path in tmp_path.rglob("*"))
     assert (tmp_path / "curves.png").exists() and list((tmp_path / "samples").glob("*.png"))
@@ -118,14 +125,10 @@ def test_a_resumed_run_equals_an_uninterrupted_one(pool, tmp_path, changes):
 def test_a_killed_run_goes_on_as_if_nothing_had_happened(pool, tmp_path):
     changes = {"dataset": pool, "max_steps": 60, "checkpoint_every": 2, "log_every": 1}
     run_here(tmp_path / "whole", **changes)
-    for _ in range(2):
-        run = subprocess.Popen(
-            [sys.executable, *command_line(tmp_path / "killed", **changes)], stderr=subprocess.DEVNULL
-        )
-        before = len(progress_of(tmp_path / "killed"))
-        wait_until(lambda: len(progress_of(tmp_path / "killed")) >= before + 5)
-        run.kill()
-        run.wait()
+    run = subprocess.Popen([sys.executable, *command_line(tmp_path / "killed", **changes)], stderr=subprocess.DEVNULL)
+    wait_until(lambda: len(progress_of(tmp_path / "killed")) >= 5)
+    run.kill()
+    run.wait()
     assert newest_checkpoint(tmp_path / "killed") is not None
     assert len(progress_of(tmp_path / "killed")) < 60
     run_here(tmp_path / "killed", **changes)
@@ -148,22 +151,15 @@ def progress_of(run_dir: Path) -> list[str]:
     return path.read_text().splitlines() if path.exists() else []
 
 
-def wait_until(condition, seconds: float = 120) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-
-
 # Signals
 
 
-@pytest.mark.parametrize("during", ["training", "validation"])
+@pytest.mark.parametrize("during", ["sample sheets", pytest.param("training", marks=pytest.mark.slow)])
 def test_a_signal_saves_and_ends_with_success(pool, tmp_path, during):
-    # Validation of so many rows takes far longer than the test waits for it.
     changes = {"dataset": pool, "max_steps": 10_000, "checkpoint_every": 10_000}
-    if during == "validation":
-        changes |= {"validation_dataset": "rendered", "num_validation_rows": 200, "validate_every": 3}
+    if during == "sample sheets":
+        # So many steps of the solver take far longer than the test waits for the line that is logged before them.
+        changes |= {"sample_steps": 1000, "sample_every": 3, "num_validation_rows": 8}
     run = subprocess.Popen(
         [sys.executable, *command_line(tmp_path, **changes)],
         stdout=subprocess.PIPE,
@@ -174,14 +170,14 @@ def test_a_signal_saves_and_ends_with_success(pool, tmp_path, during):
     wait_until(lambda: len(progress_of(tmp_path)) >= 3)
     # The whole group gets it, as from a cluster's scheduler.
     os.killpg(run.pid, signal.SIGTERM if during == "training" else signal.SIGUSR1)
-    output, errors = run.communicate(timeout=60)
+    output, errors = run.communicate(timeout=PATIENCE_SECONDS)
     assert run.returncode == 0, errors
     step = checkpoint_step(newest_checkpoint(tmp_path))
     assert 3 <= step < 10_000
     assert f"after step {step}; run the same command" in output
-    if during == "validation":
+    if during == "sample sheets":
         assert step == 3
-        assert not any("validation_loss" in line for line in metrics_of(tmp_path))
+        assert not any("sample_psnr" in line for line in metrics_of(tmp_path))
     assert not (tmp_path / "model").exists()
 
 
@@ -253,17 +249,16 @@ def spoil(training, steps: list[int]) -> None:
 # Settings and data that cannot work
 
 
-def test_another_setting_or_dataset_is_not_resumed_with(pool, tmp_path):
-    run_here(tmp_path / "run", dataset=pool, max_steps=1)
+def test_another_setting_or_dataset_is_not_resumed_with(pool, base_run, tmp_path):
     with pytest.raises(ValueError, match="`learning_rate`: 0.0003 -> 0.001"):
-        start_here(tmp_path / "run", dataset=pool, learning_rate=1e-3)
+        start_here(base_run, dataset=pool, max_steps=2, learning_rate=1e-3)
     write_pairs(tmp_path / "other", 5, 64)
     with pytest.raises(ValueError, match="`dataset`: .*; content of the dataset: 8 rows.* -> 5 rows"):
-        start_here(tmp_path / "run", dataset=str(tmp_path / "other"))
+        start_here(base_run, dataset=str(tmp_path / "other"), max_steps=2)
     # What does not change the numbers may change, and a run at a constant rate may be made longer.
     free = {"log_every": 7, "max_steps": 9, "max_skipped_steps": 3}
-    assert start_here(tmp_path / "run", dataset=pool, **free).state.step == 1
-    assert start_here(tmp_path / "run", dataset=pool, learning_rate=1e-3, allow_changes=True).state.step == 1
+    assert start_here(base_run, dataset=pool, **free).state.step == 2
+    assert start_here(base_run, dataset=pool, learning_rate=1e-3, allow_changes=True).state.step == 2
 
 
 def test_a_broken_checkpoint_is_passed_over(pool, tmp_path, caplog):
@@ -307,15 +302,14 @@ def test_missing_columns_end_the_program_with_one_line(tmp_path):
 # What a run leaves
 
 
-def test_both_stages_become_a_cascade(pool, tmp_path):
-    run_here(tmp_path / "base", dataset=pool, max_steps=2)
+def test_both_stages_become_a_cascade(pool, base_run, tmp_path):
     run_here(
         tmp_path / "sr",
         dataset=pool,
         preset="tiny-sr",
         max_steps=2,
         noise_schedule="shifted_cosine",
-        base_model=str(tmp_path / "base" / "model"),
+        base_model=str(base_run / "model"),
         base_output_probability=0.5,
         base_output_steps=2,
     )
@@ -327,12 +321,11 @@ def test_both_stages_become_a_cascade(pool, tmp_path):
     assert str(tmp_path) not in (tmp_path / "sr" / "model" / "README.md").read_text()
 
 
-def test_a_finished_run_is_trained_further_and_adapted(pool, tmp_path):
-    run_here(tmp_path / "base", dataset=pool, max_steps=2)
-    further = {"dataset": pool, "preset": None, "initial_model": str(tmp_path / "base"), "max_steps": 2}
+def test_a_finished_run_is_trained_further_and_adapted(pool, base_run, tmp_path):
+    further = {"dataset": pool, "preset": None, "initial_model": str(base_run), "max_steps": 2}
     run_here(tmp_path / "further", **further)
     training = run_here(tmp_path / "lora", **further, lora_rank=2, learning_rate=0.01)
-    pipeline = TryOnCascadePipeline.from_pretrained(tmp_path / "base" / "model")
+    pipeline = TryOnCascadePipeline.from_pretrained(base_run / "model")
     before = np.asarray(make_picture(pipeline, 32)).astype(int)
     pipeline.load_lora_weights(tmp_path / "lora" / "model")
     assert np.abs(np.asarray(make_picture(pipeline, 32)) - before).max() > 0

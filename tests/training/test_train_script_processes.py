@@ -8,12 +8,12 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 import torch
 from training_runs import ROOT, assert_same_state, command_line, free_port, launch, metrics_of, run_here, start_here
+from waiting import PATIENCE_SECONDS, wait_until
 
 from diffusers_tryon import TryOnCascadePipeline
 from diffusers_tryon.rendering.writer import write_pairs
@@ -65,14 +65,11 @@ def test_a_signal_to_one_process_ends_all_of_them(pool, tmp_path):
         text=True,
         env={**os.environ, "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"},
     )
-    deadline = time.monotonic() + 120
-    while not (tmp_path / "metrics.jsonl").exists() or len(metrics_of(tmp_path)) < 2:
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
+    wait_until(lambda: (tmp_path / "metrics.jsonl").exists() and len(metrics_of(tmp_path)) >= 2)
     children = subprocess.run(["pgrep", "-P", str(run.pid)], capture_output=True, text=True).stdout.split()
     assert len(children) == 2
     os.kill(int(children[1]), signal.SIGUSR1)
-    output, errors = run.communicate(timeout=120)
+    output, errors = run.communicate(timeout=PATIENCE_SECONDS)
     assert run.returncode == 0, errors
     assert "run the same command to go on" in output
     step = checkpoint_step(newest_checkpoint(tmp_path))
