@@ -81,6 +81,9 @@ def test_levels_are_uniform_up_to_their_limit(large_draw):
 def test_dropout_is_joint_by_default(large_draw):
     assert large_draw.conditioning_mask.shape == (4000,) and large_draw.conditioning_mask.dtype == torch.bool
     assert (~large_draw.conditioning_mask).float().mean() == pytest.approx(0.1, abs=0.02)
+    others = [getattr(large_draw, f"{name}_levels") for name in ("agnostic", "garment", "low_res")]
+    table = torch.stack([large_draw.conditioning_mask, large_draw.timesteps, *others]).float()
+    assert torch.corrcoef(table)[0, 1:].abs().max() < 0.06, "of all samples alike"
 
 
 def test_dropout_of_each_condition_by_itself():
