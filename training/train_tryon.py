@@ -119,10 +119,11 @@ class Training:
                     self.metrics.write(state.step, values)
                     progress.set_postfix(loss=values.get("loss"), images_per_second=values["images_per_second"])
                 with self.metrics.paused():
-                    if is_last or state.step % config.checkpoint_every == 0:
-                        self.folder.save_checkpoint(state)
+                    # Before the checkpoint, behind which nothing is computed again.
                     if config.ema_power_sigmas and (is_last or state.step % config.ema_snapshot_every == 0):
                         self.folder.save_snapshot(state)
+                    if is_last or state.step % config.checkpoint_every == 0:
+                        self.folder.save_checkpoint(state)
                     stopped = stopped or self.look(is_last)
             if stopped:
                 # Validation may have been left at a step that has no checkpoint yet.

@@ -146,6 +146,14 @@ def test_a_run_on_a_new_machine_goes_on_from_the_mirror(pool, tmp_path):
     assert [line["step"] for line in metrics_of(tmp_path / "second") if "loss" in line] == [4, 5, 6]
 
 
+def test_no_snapshot_of_the_averages_is_lost_if_the_program_ends_in_a_checkpoint(pool, tmp_path):
+    training = start_here(tmp_path, dataset=pool, ema_power_sigmas=(0.1,), ema_snapshot_every=2, checkpoint_every=2)
+    (tmp_path / "checkpoints").write_text("in the way")
+    with pytest.raises(OSError):
+        training.run()
+    assert [path.name for path in (tmp_path / "ema_snapshots").iterdir()] == ["sigma-0.1-step-00000002.safetensors"]
+
+
 def progress_of(run_dir: Path) -> list[str]:
     path = run_dir / "metrics.jsonl"
     return path.read_text().splitlines() if path.exists() else []
