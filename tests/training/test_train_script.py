@@ -19,6 +19,7 @@ from training_runs import (
     metrics_of,
     run_here,
     run_script,
+    settings,
     start_here,
     state_of,
 )
@@ -28,7 +29,11 @@ from diffusers_tryon import ParallelUNetModel, TryOnCascadePipeline
 from diffusers_tryon.rendering.samples import render_pair
 from diffusers_tryon.rendering.writer import write_pairs
 from diffusers_tryon.training.checkpoints import checkpoint_step, list_checkpoints, newest_checkpoint
+from diffusers_tryon.training.configuration import TrainingConfig
+from diffusers_tryon.training.dataset import open_training_rows
 from diffusers_tryon.training.guards import read_failed_batch
+from diffusers_tryon.training.initial import load_initial
+from diffusers_tryon.training.loader import TrainingBatches
 
 
 @pytest.fixture(scope="module")
@@ -88,6 +93,34 @@ def test_eight_pairs_are_learned_by_heart(pool, tmp_path):
     assert (tmp_path / "curves.png").exists() and list((tmp_path / "samples").glob("*.png"))
     picture = make_picture(TryOnCascadePipeline.from_pretrained(tmp_path / "model"), 32)
     assert picture.size == (32, 32)
+
+
+def test_steps_are_those_of_a_plain_loop(pool, tmp_path):
+    changes = {"dataset": pool, "max_steps": 3, "warmup_steps": 4, "lr_schedule": "cosine", "learning_rate": 0.01}
+    changes |= {"max_grad_norm": 0.05, "adam_epsilon": 1e-3, "weight_decay": 0.1, "loss_weighting": "min_snr"}
+    training = run_here(tmp_path, **changes, micro_batch_size=2)
+    config = TrainingConfig.from_dict(settings(tmp_path, **changes))
+    unet = load_initial(config).unet
+    average = [parameter.detach().clone() for parameter in unet.parameters()]
+    optimizer = torch.optim.AdamW(unet.parameters(), eps=1e-3, weight_decay=0.1)
+    batches = TrainingBatches(open_training_rows(config), config, 0, 0, 1)
+    for step, rate in enumerate([0.01 / 4 * 1, 0.01 / 2 * 0.75, 0.01 * 3 / 4 * 0.25]):
+        optimizer.param_groups[0]["lr"] = rate
+        loss = training.stage.loss(unet, next(batches), step, [0, 1, 2, 3]).loss.mean()
+        loss.backward()
+        norm = torch.nn.utils.clip_grad_norm_(unet.parameters(), 0.05)
+        optimizer.step()
+        optimizer.zero_grad()
+        for mean, parameter in zip(average, unet.parameters()):
+            mean += (parameter.detach() - mean) * (step + 1) ** -0.75
+        line = metrics_of(tmp_path)[step]
+        found = [line[name] for name in ("loss", "gradient_norm", "learning_rate")]
+        assert found == pytest.approx([loss.item(), norm.item(), rate], rel=1e-3)
+        assert norm > 0.05
+    for name, found, expected in zip(dict(unet.named_parameters()), training.parameters, unet.parameters()):
+        torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5, msg=name)
+    for found, expected in zip(training.state.averages.tracks["ema"], average, strict=True):
+        torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
 
 
 # Resume
