@@ -31,7 +31,7 @@ class RunRecord:
     """What a run knows about itself; what it does not know is `None` and is called unknown in the card.
 
     Attributes:
-        config: `dataclasses.asdict` of the run's `TrainingConfig`.
+        config: `TrainingConfig.to_dict` of the run's settings.
         step: optimiser steps behind the weights.
         images: training images behind them.
         seconds: time spent training, over all its resumptions.
@@ -129,7 +129,7 @@ def write_training_card(
         validation_source=_validation_source(config),
         time=_time(record),
         compute=_compute(record),
-        settings=yaml.safe_dump(_plain(config), sort_keys=False).strip(),
+        settings=yaml.safe_dump(config, sort_keys=False).strip(),
         environment=list(_flatten(record.environment)) or [("", "unknown")],
     )
     path = folder / "README.md"
@@ -242,10 +242,10 @@ def _limits(record: RunRecord, has_samples: bool) -> list[str]:
     if config["dataset"] == _RENDERED:
         limits.append("It was trained on rendered people alone and has never seen a photograph.")
     return limits + [
-        f"Nothing{' beyond the figures above' if _measured(record) else ''} was measured: no FID or KID, no perceptual distance, no judgement by people, no "
-        "comparison with other methods.",
-        "Which people, bodies, skin tones and garments the data shows was not examined, nor whether results are worse for "
-        "some of them.",
+        f"Nothing{' beyond the figures above' if _measured(record) else ''} was measured: no FID or KID, no "
+        "perceptual distance, no judgement by people, no comparison with other methods.",
+        "Which people, bodies, skin tones and garments the data shows was not examined, nor whether results are worse "
+        "for some of them.",
         "This card was written by a program; nobody has looked at the results on its behalf.",
         "Do not take the pictures for how clothes fit, and do not depict people who have not agreed to it.",
     ]
@@ -282,11 +282,6 @@ def _compute(record: RunRecord) -> list[tuple[str, str]]:
         if record.metrics.get(name) is not None:
             rows.append((title, form.format(record.metrics[name])))
     return rows
-
-
-def _plain(value: Any) -> Any:
-    """What YAML writes without tags: lists for tuples."""
-    return json.loads(json.dumps(value))
 
 
 def _flatten(values: dict[str, Any], prefix: str = "") -> list[tuple[str, str]]:

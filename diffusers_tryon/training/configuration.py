@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The settings of a training run: one dataclass, read from YAML and overridden on the command line."""
 
+import json
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal
 
@@ -207,9 +208,13 @@ class TrainingConfig:
         if self.base_output_probability > 0 and self.base_model is None:
             raise ValueError("`base_output_probability` needs `base_model`.")
 
+    def to_dict(self) -> dict[str, Any]:
+        """The settings in the types that JSON and YAML have: lists for tuples."""
+        return json.loads(json.dumps(asdict(self)))
+
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "TrainingConfig":
-        """The settings that `dataclasses.asdict` turned into `values`, also by way of JSON."""
+        """The settings of `to_dict`."""
         values = dict(values)
         if values.get("augmentation") is not None:
             values["augmentation"] = AugmentationSettings(**values["augmentation"])

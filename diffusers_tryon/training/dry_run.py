@@ -2,9 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a run would be, told before it starts: settings, network, memory, schedule."""
 
-from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import torch
 import yaml
@@ -50,17 +48,10 @@ def describe_run(config: TrainingConfig, num_processes: int = 1) -> str:
         "Memory of each process on a GPU, in GiB": _describe_memory(memory, config, len(micro_batches[0])),
         "Schedule": _describe_schedule(config, num_processes, micro_batches, flops_per_image, memory),
     }
-    lines = ["# Settings", yaml.safe_dump(_plain(asdict(config)), sort_keys=False).rstrip()]
+    lines = ["# Settings", yaml.safe_dump(config.to_dict(), sort_keys=False).rstrip()]
     for title, entries in sections.items():
         lines += ["", f"# {title}", *(f"#   {name:<17}{text}" for name, text in entries)]
     return "\n".join(lines)
-
-
-def _plain(value: Any) -> Any:
-    """Tuples to lists, which YAML knows."""
-    if isinstance(value, dict):
-        return {name: _plain(item) for name, item in value.items()}
-    return [_plain(item) for item in value] if isinstance(value, tuple | list) else value
 
 
 def _network(config: TrainingConfig) -> ModelMixin:

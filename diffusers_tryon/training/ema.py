@@ -5,7 +5,6 @@
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch.distributed.tensor import DTensor
@@ -106,23 +105,6 @@ class WeightAverages:
             if is_main_process:
                 write_snapshot(folder, whole, sigma, step, self.steps, self.config)
 
-    def state_dict(self) -> dict[str, Any]:
-        """`steps` and `tracks`; the tensors are not copied."""
-        return {"steps": self.steps, "tracks": self.tracks}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Copy a state in, bit for bit.
-
-        Raises:
-            ValueError: it has other averages than these settings ask for, or of other parameters.
-        """
-        _check_fits(state["tracks"], self.tracks)
-        self.steps = state["steps"]
-        with torch.no_grad():
-            for name, values in self.tracks.items():
-                for value, loaded in zip(values, state["tracks"][name], strict=True):
-                    value.copy_(loaded)
-
 
 @torch.no_grad()
 def _exchange(parameters: list[torch.nn.Parameter], averages: list[torch.Tensor]) -> None:
@@ -130,20 +112,3 @@ def _exchange(parameters: list[torch.nn.Parameter], averages: list[torch.Tensor]
         value = parameter.clone()
         parameter.copy_(average)
         average.copy_(value)
-
-
-def _check_fits(loaded: dict[str, list[torch.Tensor]], present: dict[str, list[torch.Tensor]]) -> None:
-    if set(loaded) != set(present):
-        raise ValueError(
-            f"The state has the averages {', '.join(sorted(loaded))}; `ema_power_sigmas` asks for "
-            f"{', '.join(sorted(present))}."
-        )
-    for name, values in present.items():
-        shapes, loaded_shapes = ([tuple(value.shape) for value in track] for track in (values, loaded[name]))
-        if shapes != loaded_shapes:
-            differing = [pair for pair in zip(shapes, loaded_shapes) if pair[0] != pair[1]]
-            detail = f", the first {differing[0][1]} for {differing[0][0]}" if differing else ""
-            raise ValueError(
-                f"The state's average {name!r} has {len(loaded_shapes)} tensors for {len(shapes)} parameters, or of "
-                f"other shapes{detail}."
-            )

@@ -16,7 +16,7 @@ import diffusers_tryon
 
 _PACKAGES = (
     *("torch", "diffusers", "accelerate", "transformers", "datasets", "huggingface-hub", "safetensors", "numpy"),
-    *("peft", "bitsandbytes", "deepspeed"),
+    *("peft", "bitsandbytes"),
 )
 
 

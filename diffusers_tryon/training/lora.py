@@ -12,7 +12,8 @@ from diffusers_tryon.pipelines.pipeline_tryon_cascade import TryOnCascadePipelin
 from diffusers_tryon.training.configuration import TrainingConfig
 
 
-_ADAPTER = "default"
+# peft's name for the adapters of a run, `to_q.lora_A.default.weight`.
+ADAPTER_NAME = "default"
 _LAYERS = (torch.nn.Linear, torch.nn.Conv2d)
 
 
@@ -48,7 +49,7 @@ def add_lora(unet: ModelMixin, config: TrainingConfig) -> None:
             lora_alpha=config.lora_rank if config.lora_alpha is None else config.lora_alpha,
             target_modules=sorted({name for names in chosen.values() for name in names}),
         ),
-        adapter_name=_ADAPTER,
+        adapter_name=ADAPTER_NAME,
     )
 
 
@@ -61,6 +62,11 @@ def _kind_of_layer(name: str) -> str:
     return ".".join(parts[first:])
 
 
+def name_in_file(parameter: str) -> str:
+    """The name of an adapter's parameter in files, which leave out the adapter's own."""
+    return parameter.replace(f".{ADAPTER_NAME}.", ".")
+
+
 def save_lora(folder: Path, stage: str, unet: ModelMixin, parameters: Mapping[str, torch.Tensor]) -> None:
     """Write adapters as Diffusers does, `pytorch_lora_weights.safetensors` for the pipeline's `load_lora_weights`.
 
@@ -71,14 +77,12 @@ def save_lora(folder: Path, stage: str, unet: ModelMixin, parameters: Mapping[st
         parameters: the adapters' weights, whole ones and not shards, by the names of the network's parameters or, as
             in a checkpoint, without the adapter's name.
     """
-    layers = {
-        name.replace(f".{_ADAPTER}.", "."): value.detach().cpu().contiguous() for name, value in parameters.items()
-    }
+    layers = {name_in_file(name): value.detach().cpu().contiguous() for name, value in parameters.items()}
     component = f"{stage}_unet"
     TryOnCascadePipeline.save_lora_weights(
         folder,
         **{
             f"{component}_lora_layers": layers,
-            f"{component}_lora_adapter_metadata": unet.peft_config[_ADAPTER].to_dict(),
+            f"{component}_lora_adapter_metadata": unet.peft_config[ADAPTER_NAME].to_dict(),
         },
     )

@@ -10,7 +10,6 @@ whose profiles add up to that of another width is the average of that width.
 import json
 import os
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import NamedTuple
 
@@ -118,7 +117,7 @@ def write_snapshot(
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"sigma-{sigma:g}-step-{step:08d}.safetensors"
     temporary = path.with_suffix(".tmp")
-    metadata = {"sigma": repr(sigma), "step": str(step), "time": str(time), "config": json.dumps(asdict(config))}
+    metadata = {"sigma": repr(sigma), "step": str(step), "time": str(time), "config": json.dumps(config.to_dict())}
     save_file(tensors, temporary, metadata)
     os.replace(temporary, path)
 

@@ -99,7 +99,7 @@ def draw_batch(
         low_res_levels=to_device(levels[:, 2]),
         conditioning_mask=to_device(dropout >= config.condition_dropout),
         takes_base_output=uniform[:, 8] < config.base_output_probability,
-        base_output_seeds=torch.tensor([_torch_seed(config.seed, step, index, _BASE_OUTPUT) for index in indices]),
+        base_output_seeds=torch.tensor([torch_seed(config.seed, step, index, _BASE_OUTPUT) for index in indices]),
     )
 
 
@@ -110,10 +110,11 @@ def _noises(
     noises = torch.empty(count, len(indices), 3, *size, device=device)
     generator = torch.Generator(device)
     for place, index in enumerate(indices):
-        generator.manual_seed(_torch_seed(config.seed, step, index, _NOISE))
+        generator.manual_seed(torch_seed(config.seed, step, index, _NOISE))
         noises[:, place] = torch.randn(count, 3, *size, generator=generator, device=device)
     return noises
 
 
-def _torch_seed(*words: int) -> int:
+def torch_seed(*words: int) -> int:
+    """A seed for a `torch.Generator`, at least 0, that other words give another of."""
     return int(np.random.SeedSequence(words).generate_state(1, np.uint64)[0] >> np.uint64(1))

@@ -7,7 +7,6 @@ import logging
 import shutil
 import tempfile
 from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -38,7 +37,7 @@ T = TypeVar("T")
 logger = logging.getLogger(__name__)
 
 # How a checkpoint came about: settings, environment, data.
-RECORD_NAME = "record.json"
+_RECORD_NAME = "record.json"
 # Seconds that the last push of a finished run may take, and the copy of the last checkpoint of any.
 _LAST_PUSH_SECONDS = 3600
 _LAST_COPY_SECONDS = 20
@@ -108,7 +107,7 @@ class RunFolder:
     def _describe(self) -> dict[str, Any]:
         config = self.config
         return {
-            "config": asdict(config),
+            "config": config.to_dict(),
             "environment": describe_environment(),
             "dataset": {
                 "source": config.dataset,
@@ -124,7 +123,7 @@ class RunFolder:
         if path is None:
             return None
         try:
-            before = json.loads((path / RECORD_NAME).read_text())
+            before = json.loads((path / _RECORD_NAME).read_text())
             changes = changed_settings(TrainingConfig.from_dict(before["config"]), self.config)
         except (OSError, KeyError, TypeError, ValueError) as error:
             raise ValueError(f"`output_dir` has a checkpoint of another version of this program: {path}.") from error
@@ -161,7 +160,7 @@ class RunFolder:
 
         def write(folder: Path) -> None:
             gathered.write(folder)
-            (folder / RECORD_NAME).write_text(json.dumps(self._record, indent=2) + "\n")
+            (folder / _RECORD_NAME).write_text(json.dumps(self._record, indent=2) + "\n")
 
         self._writer.save(state.step, write)
         if self.config.hub_strategy != "end":

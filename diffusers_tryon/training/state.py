@@ -23,14 +23,14 @@ from torch.utils._pytree import tree_map_only
 
 from diffusers_tryon.training.configuration import TrainingConfig
 from diffusers_tryon.training.ema import WeightAverages
+from diffusers_tryon.training.initial import trainable_parameters
+from diffusers_tryon.training.lora import ADAPTER_NAME, name_in_file
 
 
 # The folder of the weights that are trained; averages have folders of their own beside it, named after their tracks.
 WEIGHTS = "unet"
 _OPTIMIZER_FILE = "optimizer.pt"
 _STATE_FILE = "state.json"
-# peft's name for the adapters of a run, which adapter files leave out: `to_q.lora_A.default.weight`.
-_ADAPTER_NAME = "default"
 
 
 @dataclass(frozen=True)
@@ -137,8 +137,7 @@ class TrainingState:
         self._load_optimizer(files and files.optimizer)
         counters = _from_main_process(files and files.counters)
         self.step, self.skipped_steps = counters["step"], counters["skipped_steps"]
-        # The averages themselves are already in place.
-        self.averages.load_state_dict({"steps": counters["averaged_steps"], "tracks": self.averages.tracks})
+        self.averages.steps = counters["averaged_steps"]
 
     @property
     def _trains_adapters(self) -> bool:
@@ -146,9 +145,7 @@ class TrainingState:
 
     def _networks(self) -> dict[str, dict[str, torch.Tensor]]:
         """The live tensors behind `GatheredState.networks`."""
-        trained = {
-            name: parameter.detach() for name, parameter in self.unet.named_parameters() if parameter.requires_grad
-        }
+        trained = {name: parameter.detach() for name, parameter in trainable_parameters(self.unet).items()}
         weights = trained if self._trains_adapters else self.unet.state_dict()
         networks = {WEIGHTS: weights}
         for track, averages in self.averages.tracks.items():
@@ -156,7 +153,7 @@ class TrainingState:
         if not self._trains_adapters:
             return networks
         return {
-            network: {name.replace(f".{_ADAPTER_NAME}.", "."): weight for name, weight in weights.items()}
+            network: {name_in_file(name): weight for name, weight in weights.items()}
             for network, weights in networks.items()
         }
 
@@ -288,5 +285,5 @@ def _network_config(unet: ModelMixin) -> str:
 
 
 def _adapter_config(unet: ModelMixin) -> dict[str, Any]:
-    config = unet.peft_config[_ADAPTER_NAME].to_dict()
+    config = unet.peft_config[ADAPTER_NAME].to_dict()
     return {name: sorted(value) if isinstance(value, set) else value for name, value in config.items()}

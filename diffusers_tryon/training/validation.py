@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 from accelerate import Accelerator
 from diffusers.models.modeling_utils import ModelMixin
@@ -23,6 +22,7 @@ from diffusers_tryon.training.dataset import collate
 from diffusers_tryon.training.metrics import NUM_QUARTERS
 from diffusers_tryon.training.order import local_indices
 from diffusers_tryon.training.parallel import outer_weights_gathered
+from diffusers_tryon.training.randomness import torch_seed
 from diffusers_tryon.training.stage import TrainingStage
 from diffusers_tryon.visualization import Panel, contact_sheet
 
@@ -185,8 +185,7 @@ class FixedValidation:
 
     def _noise(self, row: int, purpose: int, count: int) -> torch.Tensor:
         """(count, 3, H, W) standard normal, a function of the seed, the row and the purpose."""
-        sequence = np.random.SeedSequence([self.config.seed, row, 0, purpose])
-        generator = torch.Generator().manual_seed(int(sequence.generate_state(1, np.uint64)[0] >> np.uint64(1)))
+        generator = torch.Generator().manual_seed(torch_seed(self.config.seed, row, 0, purpose))
         return torch.randn(count, 3, *self.stage.size, generator=generator)
 
     def _in_order_of_rows(self, values: torch.Tensor, num_rows: int) -> torch.Tensor:

@@ -3,7 +3,7 @@
 """The card of a run: its code runs on what was pushed, its front matter is valid, and it invents nothing."""
 
 import re
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -31,7 +31,7 @@ def make_record(**settings) -> RunRecord:
     if settings.get("initial_model"):
         settings["preset"] = None
     return RunRecord(
-        config=asdict(TrainingConfig(**settings)),
+        config=TrainingConfig(**settings).to_dict(),
         step=10,
         images=160,
         seconds=5400.0,

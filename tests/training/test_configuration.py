@@ -49,8 +49,8 @@ def test_settings_survive_their_file():
         ["--preset", "tiny-base", "--dataset", "d", "--output_dir", "o", "--augmentation.scale", "0.3"]
     )
     assert config.augmentation == AugmentationSettings(scale=0.3)
-    assert TrainingConfig.from_dict(json.loads(json.dumps(dataclasses.asdict(config)))) == config
-    assert TrainingConfig.from_dict(json.loads(json.dumps(dataclasses.asdict(CONFIG)))) == CONFIG
+    assert TrainingConfig.from_dict(json.loads(json.dumps(config.to_dict()))) == config
+    assert TrainingConfig.from_dict(json.loads(json.dumps(CONFIG.to_dict()))) == CONFIG
 
 
 CONFIGS = sorted((ROOT / "training" / "configs").glob("*.yaml"))

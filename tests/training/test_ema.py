@@ -131,31 +131,6 @@ def test_averages_are_swapped_in_and_out_exactly_also_after_an_error():
         assert all(torch.equal(*pair) for pair in zip(averages.tracks[track], averaged, strict=True))
 
 
-def test_a_loaded_state_goes_on_bit_for_bit(tmp_path):
-    parameters = new_parameters()
-    averages = WeightAverages(parameters, CONFIG)
-    middle = walk(averages, parameters, 6)[-1]
-    torch.save(averages.state_dict(), tmp_path / "state.pt")
-    walk(averages, parameters, 6)
-
-    resumed = WeightAverages([torch.nn.Parameter(value) for value in middle], CONFIG)
-    resumed.load_state_dict(torch.load(tmp_path / "state.pt", weights_only=True))
-    assert resumed.steps == 6
-    walk(resumed, [torch.nn.Parameter(value) for value in middle], 6)
-    for name, values in averages.tracks.items():
-        assert all(torch.equal(*pair) for pair in zip(values, resumed.tracks[name], strict=True))
-
-
-def test_a_state_of_other_settings_or_parameters_is_refused():
-    averages = WeightAverages(new_parameters(), CONFIG)
-    fewer_tracks = WeightAverages(new_parameters(), replace(CONFIG, ema_power_sigmas=(0.05,)))
-    with pytest.raises(ValueError, match="averages ema, power-0.05; `ema_power_sigmas` asks for .*power-0.1"):
-        averages.load_state_dict(fewer_tracks.state_dict())
-    for other in (new_parameters()[:2], [torch.nn.Parameter(torch.zeros(5, 3)), *new_parameters()[1:]]):
-        with pytest.raises(ValueError, match="average 'ema' has . tensors for 3 parameters, or of other shapes"):
-            averages.load_state_dict(WeightAverages(other, CONFIG).state_dict())
-
-
 @pytest.fixture
 def one_process_group(tmp_path):
     dist.init_process_group("gloo", init_method=f"file://{tmp_path / 'store'}", rank=0, world_size=1)
@@ -186,10 +161,8 @@ def test_averages_of_shards_equal_those_of_whole_parameters(one_process_group, t
         with averages.swapped_in(parameters, "power-0.1"):
             swapped = parameters[0].full_tensor() if is_sharded else parameters[0].detach()
             swapped = swapped.clone()
-        resumed = WeightAverages(parameters, CONFIG)
-        resumed.load_state_dict(averages.state_dict())
-        assert type(resumed.tracks["ema"][0]) is (torch.distributed.tensor.DTensor if is_sharded else torch.Tensor)
-        tracks = [value for values in resumed.tracks.values() for value in values]
+        assert type(averages.tracks["ema"][0]) is (torch.distributed.tensor.DTensor if is_sharded else torch.Tensor)
+        tracks = [value for values in averages.tracks.values() for value in values]
         results.append(
             [
                 swapped,
