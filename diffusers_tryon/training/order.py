@@ -16,8 +16,9 @@ from torch.utils.data import Sampler
 from diffusers_tryon.training.configuration import TrainingConfig
 
 
-# These end the seeds of a stream's order, so that no two of its permutations share their random numbers.
-_DEALING, _SHARDS_OF_LANE, _ROWS_OF_SHARD = 2, 3, 4
+# The last of four words of a seed says what is drawn, see `randomness`, which has those up to 6. Numpy takes words that
+# are missing for zeros.
+_DEALING, _SHARDS_OF_LANE, _ROWS_OF_SHARD, _ROWS = 7, 8, 9, 10
 
 
 class Sample(NamedTuple):
@@ -51,7 +52,7 @@ class ShuffledOrder:
         return int(self._permutation(epoch)[position])
 
     def _permute(self, epoch: int) -> np.ndarray:
-        return np.random.default_rng([self.seed, epoch]).permutation(self.num_rows)
+        return np.random.default_rng([self.seed, epoch, 0, _ROWS]).permutation(self.num_rows)
 
 
 class RenderedOrder:

@@ -15,7 +15,8 @@ from diffusers_tryon.training.configuration import TrainingConfig
 from diffusers_tryon.training.order import Sample
 
 
-# The last word of a seed says what is drawn, so that no two uses share random numbers; `validation` has 2 and 3.
+# The last word of a seed says what is drawn, so that no two uses share random numbers; `validation` has 2 and 3,
+# `order` those from 7 on.
 _DECISIONS, _AUGMENTATION, _STRATA, _BASE_OUTPUT, _NOISE = 0, 1, 4, 5, 6
 
 

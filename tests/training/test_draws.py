@@ -4,12 +4,13 @@
 
 import dataclasses
 
+import numpy as np
 import pytest
 import torch
 
 from diffusers_tryon.training.configuration import TrainingConfig
-from diffusers_tryon.training.order import local_indices
-from diffusers_tryon.training.randomness import TrainingDraw, draw_batch
+from diffusers_tryon.training.order import Sample, ShardOrder, ShuffledOrder, local_indices
+from diffusers_tryon.training.randomness import TrainingDraw, augmentation_generator, draw_batch
 
 
 CONFIG = TrainingConfig(
@@ -67,6 +68,31 @@ def test_a_base_stage_draws_what_a_second_stage_does_but_for_its_picture():
     draw = draw_batch(base, 3, [0, 1], (4, 6))
     assert draw.low_res_noise is None and draw.noise.shape == draw.garment_noise.shape == (2, 3, 4, 6)
     assert torch.equal(draw.timesteps, draw_batch(CONFIG, 3, [0, 1], (4, 6)).timesteps)
+
+
+def test_no_two_uses_share_random_numbers(monkeypatch):
+    states = []
+
+    def recorded(function):
+        def call(words):
+            states.append(tuple(sequence_class(words).generate_state(4)))
+            return function(words)
+
+        return call
+
+    sequence_class = np.random.SeedSequence
+    monkeypatch.setattr(np.random, "default_rng", recorded(np.random.default_rng))
+    monkeypatch.setattr(np.random, "SeedSequence", recorded(sequence_class))
+    table, stream = ShuffledOrder(4, CONFIG), ShardOrder([2, 2], CONFIG)
+    for step in range(4):
+        draw_batch(CONFIG, step, [0, 1, 2, 3], (1, 1))
+        for index in range(4):
+            augmentation_generator(CONFIG, Sample(0, step, index))
+            table.row(step, index)
+            stream.row(step, index)
+    # By step: a table, a lane, two shards, the strata, and four things of each sample.
+    assert len(states) == 1 + 4 * (1 + 1 + 2 + 1 + 4 * 4)
+    assert len(set(states)) == len(states)
 
 
 def test_levels_are_uniform_up_to_their_limit(large_draw):
