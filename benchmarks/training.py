@@ -11,9 +11,10 @@ steps warm up (and compile); the options take turns, and the figures are medians
 `training/train_tryon.py` on random pictures: noise, loss, gradients, clipping, optimiser, averages; no data loading.
 
 Images per second are followed by the least and the most. "busy" is the processor time of one image in milliseconds,
-which other work on the machine disturbs less. Utilisation is the network's operations per second over those of a GPU's
-data sheet, or else of the better of a matrix product and a convolution in the same precision, measured in the same
-process. Memory is what the process needs beyond what it has once all is imported; of a GPU, what torch allocates there.
+which other work on the machine disturbs less. Utilisation is the network's operations per second over those of a
+GPU's data sheet, or else of the better of a matrix product and a convolution in the same precision, measured in the
+same process. Memory is what the process needs beyond what it has once all is imported; of a GPU, what torch allocates
+there.
 """
 
 import multiprocessing
@@ -220,8 +221,8 @@ def main(
         rate, busy, utilisation, memory = (median(values) for values in zip(*measurements))
         spread = f"{rate:8.2f}  ({min(rates):.2f} to {max(rates):.2f})"
         print(
-            f"{option:25}  {spread:28} {rate / plain[0]:6.2f}  {busy:7.1f}  {busy / plain[1]:5.2f}  {utilisation:11.2f}"
-            f"  {memory / _MIB:5.0f}  {memory / plain[3]:5.2f}"
+            f"{option:25}  {spread:28} {rate / plain[0]:6.2f}  {busy:7.1f}  {busy / plain[1]:5.2f}  "
+            f"{utilisation:11.2f}  {memory / _MIB:5.0f}  {memory / plain[3]:5.2f}"
         )
 
 

@@ -7,6 +7,8 @@ from pathlib import Path
 
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from diffusers_tryon.files import written_beside
+
 
 def read_image(path: str | Path, name: str) -> Image.Image:
     """Read a picture, turned as its camera says. Mode and transparency stay for `TryOnImageProcessor` to judge.
@@ -50,8 +52,5 @@ def write_image(image: Image.Image, path: str | Path) -> None:
 
     Folders that are missing are made.
     """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.stem}.partial{path.suffix}")
-    image.save(partial)
-    os.replace(partial, path)
+    with written_beside(Path(path)) as partial:
+        image.save(partial)

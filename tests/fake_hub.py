@@ -5,8 +5,8 @@
 In a test use the fixture `fake_hub`, which also points huggingface_hub at it. For another process:
 `subprocess.run(..., env={**os.environ, **hub.environment(cache_folder)})`.
 
-Faults of the requests that write: `hub.faults += [500, "drop", "hang"]` answers the next three with a status, an end of
-the connection, and silence; `hub.refused["somebody/model"] = 403` refuses all of one repository.
+Faults of the requests that write: `hub.faults += [500, "drop", "hang"]` answers the next three with a status, an end
+of the connection, and silence; `hub.refused["somebody/model"] = 403` refuses all of one repository.
 """
 
 import base64

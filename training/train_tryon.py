@@ -101,7 +101,7 @@ class Training:
         )
 
     def run(self) -> None:
-        """Train to `max_steps`, to `stop_at_step` or to a signal; each leaves a checkpoint, the first also the model."""
+        """Train to `max_steps`, `stop_at_step` or a signal; each leaves a checkpoint, the first also the model."""
         config, state = self.config, self.state
         last_step = min(config.max_steps, config.stop_at_step or config.max_steps)
         progress = tqdm(total=config.max_steps, initial=state.step, desc="training", dynamic_ncols=True)
@@ -181,8 +181,8 @@ class Training:
         self.accelerator.wait_for_everyone()
         if state.skipped_steps > self.config.max_skipped_steps:
             raise FloatingPointError(
-                f"The {'loss' if bad_loss else 'gradient'} of step {state.step + 1} is not finite. The optimiser has not "
-                f"seen it, and checkpoints are intact; what it came from is in {self.folder.failed}. "
+                f"The {'loss' if bad_loss else 'gradient'} of step {state.step + 1} is not finite. The optimiser has "
+                f"not seen it, and checkpoints are intact; what it came from is in {self.folder.failed}. "
                 f"`max_skipped_steps` ({self.config.max_skipped_steps}) would allow to leave such steps out."
             )
 

@@ -209,8 +209,8 @@ def _figures(record: RunRecord) -> list[_Figure]:
         if "psnr" in name:
             guidance = f"guidance {config['sample_guidance_scale']:g}" if "guided" in name else "no guidance"
             protocol = (
-                f"peak signal to noise of the edited region against the true picture, mean over the rows drawn (at most "
-                f"8), averaged weights, {config['sample_steps']} steps of DPM-Solver++, {guidance}"
+                f"peak signal to noise of the edited region against the true picture, mean over the rows drawn (at "
+                f"most 8), averaged weights, {config['sample_steps']} steps of DPM-Solver++, {guidance}"
             )
             figures.append(_Figure(f"`{name}`", f"{value:.2f} dB", protocol))
         else:
@@ -231,8 +231,8 @@ def _limits(record: RunRecord, has_samples: bool) -> list[str]:
         limits.append(f"Training is not finished: these are the weights after {record.step:,} steps.")
     if is_shown and config["validation_dataset"] is None:
         limits.append(
-            "The figures and pictures are of rows that it was trained on. They do not tell how it does on other people "
-            "and garments."
+            "The figures and pictures are of rows that it was trained on. They do not tell how it does on other "
+            "people and garments."
         )
     if is_shown and config["stage"] == "sr":
         limits.append(

@@ -22,8 +22,8 @@ class BaseOutputs:
         device: where the base stage runs.
 
     Raises:
-        ValueError: there is no such pipeline, its base stage makes pictures of another size than `low_res_size`, or its
-            scheduler cannot take `base_output_steps` or draws noise that no generator fixes.
+        ValueError: there is no such pipeline, its base stage makes pictures of another size than `low_res_size`, or
+            its scheduler cannot take `base_output_steps` or draws noise that no generator fixes.
     """
 
     def __init__(self, config: TrainingConfig, device: torch.device):
@@ -37,8 +37,9 @@ class BaseOutputs:
             raise ValueError(f"`base_output_steps` is {steps}, which `base_model` cannot take: {error}") from error
         if type(scheduler).__name__ == "DPMSolverSDEScheduler":
             raise ValueError(
-                f"`base_model` {config.base_model} has a DPMSolverSDEScheduler as `base_scheduler`, whose noise does not "
-                f"follow from `seed`: a resumed run would be another one. Save the pipeline with another scheduler."
+                f"`base_model` {config.base_model} has a DPMSolverSDEScheduler as `base_scheduler`, whose noise does "
+                f"not follow from `seed`: a resumed run would be another one. Save the pipeline with another "
+                "scheduler."
             )
         self.size = pipeline.stage_sizes("base")["base"]
         if max(self.size) != config.low_res_size:

@@ -223,9 +223,9 @@ class CheckpointWriter:
         before = list_checkpoints(self.run_dir)
         needed = sum(file.stat().st_size for file in before[-1].rglob("*") if file.is_file()) if before else None
         return (
-            f"The disk is full: the checkpoint of step {step} does not fit into {self.folder}, which has {free:,} bytes "
-            f"free{f' and needs about {needed:,}' if needed else ''}. Earlier checkpoints are whole: make room and run "
-            f"the same command again"
+            f"The disk is full: the checkpoint of step {step} does not fit into {self.folder}, which has {free:,} "
+            f"bytes free{f' and needs about {needed:,}' if needed else ''}. Earlier checkpoints are whole: make room "
+            f"and run the same command again"
         )
 
 

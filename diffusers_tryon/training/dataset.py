@@ -132,8 +132,8 @@ def dataset_license(config: TrainingConfig) -> str | None:
     except (yaml.YAMLError, ValueError) as error:
         reason = " ".join(str(error).split())
         raise ValueError(
-            f"The card of the dataset {config.dataset}, README.md, has no front matter that can be read: {reason}. Mend "
-            "it or give `dataset_license`."
+            f"The card of the dataset {config.dataset}, README.md, has no front matter that can be read: {reason}. "
+            "Mend it or give `dataset_license`."
         ) from error
     return ", ".join(found) if isinstance(found, list) else found
 

@@ -3,7 +3,6 @@
 """What a run leaves behind when a loss or a gradient is not finite: the batch, to look at and to repeat."""
 
 import json
-import os
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,6 +10,7 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
+from diffusers_tryon.files import written_beside
 from diffusers_tryon.image_files import write_image
 from diffusers_tryon.training.columns import IMAGE_COLUMNS
 from diffusers_tryon.training.randomness import TrainingDraw
@@ -57,14 +57,13 @@ def write_failed_batch(
         dict(zip(columns, row)) | {"loss": loss if abs(loss) < float("inf") else str(loss)} for *row, loss in values
     ]
 
-    folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"step-{step:08d}-rank-{rank}-sample-{samples[0]['index']}.json"
-    partial = path.with_suffix(".partial")
-    save_file({name: tensor.cpu().contiguous() for name, tensor in batch.items()}, partial)
-    os.replace(partial, path.with_suffix(".safetensors"))
+    with written_beside(path.with_suffix(".safetensors")) as partial:
+        save_file({name: tensor.cpu().contiguous() for name, tensor in batch.items()}, partial)
     write_image(_sheet(batch), path.with_suffix(".png"))
-    partial.write_text(json.dumps({"step": step, "rank": rank, "samples": samples}, indent=2, allow_nan=False) + "\n")
-    os.replace(partial, path)
+    record = {"step": step, "rank": rank, "samples": samples}
+    with written_beside(path) as partial:
+        partial.write_text(json.dumps(record, indent=2, allow_nan=False) + "\n")
     return path
 
 

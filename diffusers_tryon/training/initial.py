@@ -233,8 +233,8 @@ def _choose_betas(config: TrainingConfig, scheduler: SchedulerMixin | None, unet
         chosen = _scheduled_betas(config, size)
         if scheduler is not None and not _same_schedule(scheduler, chosen):
             raise ValueError(
-                f"`noise_schedule` is {config.noise_schedule!r}, and that of `initial_model` {config.initial_model} is "
-                f"{_name_of(scheduler, size)}. `noise_schedule: initial` takes it."
+                f"`noise_schedule` is {config.noise_schedule!r}, and that of `initial_model` {config.initial_model} "
+                f"is {_name_of(scheduler, size)}. `noise_schedule: initial` takes it."
             )
         return chosen
     if scheduler is None:

@@ -1,6 +1,6 @@
 # Copyright 2026 The diffusers-tryon authors.
 # SPDX-License-Identifier: Apache-2.0
-"""The batches of a run from a given step on, loaded ahead by worker processes that outlive signals, but not the run."""
+"""The batches of a run from a given step on, loaded ahead by processes that outlive signals, but not the run."""
 
 import multiprocessing
 import os
@@ -54,8 +54,8 @@ class TrainingBatches(Iterator[dict[str, torch.Tensor]]):
     and SIGINT, which schedulers and terminals send to all processes of a job: this process decides when to stop. They
     end with it in whatever way it ends.
 
-    A worker loads whole batches, but of a stream only the samples of its own lanes, so that no two workers of a process
-    read the same shard; there are no more workers than lanes.
+    A worker loads whole batches, but of a stream only the samples of its own lanes, so that no two workers of a
+    process read the same shard; there are no more workers than lanes.
 
     Args:
         rows: of `open_training_rows`.
@@ -156,8 +156,8 @@ class _PartSampler:
 
 
 class _PartsOfBatches(Dataset):
-    """Stacked samples. What is wrong with the data is returned, not raised: a `DataLoader` would put its traceback into
-    the message."""
+    """Stacked samples. What is wrong with the data is returned, not raised: a `DataLoader` would put its traceback
+    into the message."""
 
     def __init__(self, samples: SampleRows):
         self.samples = samples

@@ -19,6 +19,7 @@ from accelerate import Accelerator
 from accelerate.tracking import get_available_trackers
 from PIL import Image
 
+from diffusers_tryon.files import written_beside
 from diffusers_tryon.schedules import NUM_TRAIN_TIMESTEPS
 from diffusers_tryon.training.configuration import TrainingConfig
 from diffusers_tryon.training.parallel import agree
@@ -261,14 +262,12 @@ def truncate_metrics(run_dir: Path, step: int) -> None:
     path = run_dir / _FILE_NAME
     if not path.exists():
         return
-    beside = path.with_name(f"{_FILE_NAME}.tmp")
-    with open(beside, "w") as file:
+    with written_beside(path) as partial, open(partial, "w") as file:
         for values in read_metrics(run_dir):
             if values["step"] <= step:
                 file.write(json.dumps(values) + "\n")
         file.flush()
         os.fsync(file.fileno())
-    os.replace(beside, path)
 
 
 def _json_value(value: float) -> float | None:

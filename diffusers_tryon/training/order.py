@@ -68,10 +68,10 @@ class RenderedOrder:
 class ShardOrder:
     """An order in which few shards are open at a time.
 
-    The shards are dealt to `config.stream_lanes` lanes by the seed. Sample `index` of every global batch comes from lane
-    `index % stream_lanes`, which reads its shards one after another: their order is a permutation of (seed, lane, epoch
-    of the lane), and so is that of the rows within a shard. A lane sees each of its rows once in its epoch; lanes with
-    fewer rows than others begin their next epoch earlier.
+    The shards are dealt to `config.stream_lanes` lanes by the seed. Sample `index` of every global batch comes from
+    lane `index % stream_lanes`, which reads its shards one after another: their order is a permutation of (seed,
+    lane, epoch of the lane), and so is that of the rows within a shard. A lane sees each of its rows once in its
+    epoch; lanes with fewer rows than others begin their next epoch earlier.
 
     Args:
         shard_sizes: number of rows of each shard, at least one; rows are numbered through the shards in this order.

@@ -2,7 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The curves of a run as one picture."""
 
-import os
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,6 +11,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from diffusers_tryon.files import written_beside
 from diffusers_tryon.training.metrics import read_metrics
 
 
@@ -72,9 +72,8 @@ def plot_curves(run_dir: Path) -> Path:
     """
     figure = curves_figure(read_metrics(run_dir), run_dir.resolve().name)
     path = run_dir / "curves.png"
-    beside = path.with_suffix(".tmp")
-    FigureCanvasAgg(figure).print_png(beside)
-    os.replace(beside, path)
+    with written_beside(path) as partial:
+        FigureCanvasAgg(figure).print_png(partial)
     return path
 
 

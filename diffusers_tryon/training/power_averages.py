@@ -8,7 +8,6 @@ whose profiles add up to that of another width is the average of that width.
 """
 
 import json
-import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -18,6 +17,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 
+from diffusers_tryon.files import written_beside
 from diffusers_tryon.training.configuration import TrainingConfig
 
 
@@ -114,12 +114,10 @@ def write_snapshot(
     folder: Path, tensors: dict[str, torch.Tensor], sigma: float, step: int, time: int, config: TrainingConfig
 ) -> None:
     """Write an average with the settings of its run, beside and renamed; arguments as in [`Snapshot`]."""
-    folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"sigma-{sigma:g}-step-{step:08d}.safetensors"
-    temporary = path.with_suffix(".tmp")
     metadata = {"sigma": repr(sigma), "step": str(step), "time": str(time), "config": json.dumps(config.to_dict())}
-    save_file(tensors, temporary, metadata)
-    os.replace(temporary, path)
+    with written_beside(path) as partial:
+        save_file(tensors, partial, metadata)
 
 
 def list_snapshots(folder: Path) -> list[Snapshot]:

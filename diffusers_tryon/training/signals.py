@@ -6,7 +6,8 @@ import signal
 from types import FrameType
 
 
-# SIGTERM is what clusters send before they kill, SIGUSR1 what they can be told to send earlier; Windows has no SIGUSR1.
+# SIGTERM is what clusters send before they kill, SIGUSR1 what they can be told to send earlier.
+# Windows has no SIGUSR1.
 _SIGNALS = [getattr(signal, name) for name in ("SIGTERM", "SIGINT", "SIGUSR1") if hasattr(signal, name)]
 
 

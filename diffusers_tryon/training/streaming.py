@@ -22,8 +22,8 @@ class StreamedRows(Dataset):
     """Rows of a dataset in the package's schema, decoded as those of `dataset.TryOnRows`, read shard by shard.
 
     A shard is read whole, from disk or straight from the Hub, and kept until its lane asks for a row of another one;
-    `order.ShardOrder` keeps a lane in its shard until all its rows were seen. Meanwhile the lane's next shard is read in
-    the background. So a process holds two shards, with their images compressed, for each lane that it reads. An
+    `order.ShardOrder` keeps a lane in its shard until all its rows were seen. Meanwhile the lane's next shard is read
+    in the background. So a process holds two shards, with their images compressed, for each lane that it reads. An
     imagefolder is one shard.
 
     Args:

@@ -2,7 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a network can do so far, free of chance: losses and pictures of fixed rows, noise and noise levels."""
 
-import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,6 +12,7 @@ from diffusers.models.modeling_utils import ModelMixin
 from PIL import Image
 
 from diffusers_tryon.composition import AGNOSTIC_FILL
+from diffusers_tryon.image_files import write_image
 from diffusers_tryon.image_processor import TryOnImageProcessor
 from diffusers_tryon.pipelines.guidance import predict
 from diffusers_tryon.pipelines.inputs import StageInputs
@@ -147,10 +147,7 @@ class FixedValidation:
         poses = [self._in_order_of_rows(images[name], num_rows) for name in ("person_pose", "garment_pose")]
         path = folder / f"step-{step:08d}.png"
         if self.accelerator.is_main_process:
-            folder.mkdir(parents=True, exist_ok=True)
-            beside = path.with_suffix(".tmp")
-            draw_sheet(columns, *poses).save(beside, format="png")
-            os.replace(beside, path)
+            write_image(draw_sheet(columns, *poses), path)
         names = ("sample_psnr", "sample_psnr_guided")
         values = {
             name: edited_psnr(columns[caption], columns["truth"], columns["person and pose"]).mean().item()

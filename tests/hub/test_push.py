@@ -121,7 +121,8 @@ def test_a_repository_of_somebody_else_is_one_warning_and_no_second_attempt(fake
         push.push(write(tmp_path / "model", {"a": "1"}), "", f"step {step}")
         wait_until(lambda: push.failed == step)
     assert [record.message for record in warnings.records] == [
-        "The push 'step 1' to somebody/model was given up; training goes on: the token may not write to somebody/model."
+        "The push 'step 1' to somebody/model was given up; training goes on: "
+        "the token may not write to somebody/model."
     ]
     assert push.close(1) == [""]
     assert "Not pushed to somebody/model: the newest state of the main folder" in warnings.records[-1].message
