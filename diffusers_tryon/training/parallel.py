@@ -9,8 +9,9 @@ layout; one path serves CPUs (gloo) and GPUs.
 
 import gc
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from typing import TypeVar
 
 import torch
 import torch.distributed as dist
@@ -24,6 +25,9 @@ from torch.nn.parallel import DistributedDataParallel
 
 from diffusers_tryon.training.batches import blank_inputs
 from diffusers_tryon.training.configuration import TrainingConfig
+
+
+T = TypeVar("T")
 
 
 def create_accelerator(config: TrainingConfig) -> Accelerator:
@@ -214,6 +218,26 @@ def leave(accelerator: Accelerator) -> None:
     """
     gc.collect()
     accelerator.end_training()
+
+
+def on_main_process(function: Callable[[], T]) -> T:
+    """What `function` returns on the main process, on all of them; all have to call this.
+
+    Raises:
+        ValueError: on every process, what `function` raised on the main one.
+    """
+    outcome = [None, None]
+    if not dist.is_initialized() or dist.get_rank() == 0:
+        try:
+            outcome[0] = function()
+        except ValueError as error:
+            outcome[1] = str(error)
+    if dist.is_initialized():
+        dist.broadcast_object_list(outcome, src=0)
+    value, error = outcome
+    if error is not None:
+        raise ValueError(error)
+    return value
 
 
 def check_same_weights(accelerator: Accelerator, unet: torch.nn.Module) -> None:

@@ -8,10 +8,9 @@ import shutil
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from accelerate import Accelerator
-from accelerate.utils import broadcast_object_list
 
 from diffusers_tryon.hub.export import MODEL_FOLDER, check_base_model, save_pipeline
 from diffusers_tryon.hub.push import BackgroundPush
@@ -27,12 +26,10 @@ from diffusers_tryon.training.initial import InitialNetwork, trainable_parameter
 from diffusers_tryon.training.lora import save_lora
 from diffusers_tryon.training.metrics import read_metrics
 from diffusers_tryon.training.mirror import CheckpointMirror, fetch_newest_checkpoint
-from diffusers_tryon.training.parallel import check_same_weights
+from diffusers_tryon.training.parallel import check_same_weights, on_main_process
 from diffusers_tryon.training.plots import plot_curves
 from diffusers_tryon.training.state import GatheredState, TrainingState
 
-
-T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
 
@@ -98,8 +95,8 @@ class RunFolder:
         Raises:
             ValueError: it is of a run with other settings or data, or of another network.
         """
-        self._record = self._on_main_process(self._describe)
-        path = self._on_main_process(self._find_checkpoint)
+        self._record = on_main_process(self._describe)
+        path = on_main_process(self._find_checkpoint)
         if path is not None:
             state.load(path)
             self._saved_step = state.step
@@ -242,18 +239,3 @@ class RunFolder:
             dataset_fingerprint=self._record["dataset"]["fingerprint"],
             dataset_license=self._record["dataset"]["license"],
         )
-
-    # Between the processes
-
-    def _on_main_process(self, function: Callable[[], T]) -> T:
-        """What `function` returns on the main process, or the `ValueError` that it raises there, on all."""
-        outcome = [None, None]
-        if self.accelerator.is_main_process:
-            try:
-                outcome[0] = function()
-            except ValueError as error:
-                outcome[1] = str(error)
-        value, error = broadcast_object_list(outcome)
-        if error is not None:
-            raise ValueError(error)
-        return value

@@ -25,6 +25,7 @@ from diffusers_tryon.training.configuration import TrainingConfig
 from diffusers_tryon.training.ema import WeightAverages
 from diffusers_tryon.training.initial import trainable_parameters
 from diffusers_tryon.training.lora import ADAPTER_NAME, name_in_file
+from diffusers_tryon.training.parallel import on_main_process
 
 
 # The folder of the weights that are trained; averages have folders of their own beside it, named after their tracks.
@@ -122,20 +123,18 @@ class TrainingState:
                 difference, or of another optimiser.
         """
         networks = self._networks()
-        files, error = None, None
-        if _is_main_process():
-            try:
-                files = self._read(folder, networks)
-            except ValueError as caught:
-                error = str(caught)
-        error = _from_main_process(error)
-        if error is not None:
-            raise ValueError(error)
+        files = None
+
+        def read() -> dict[str, int]:
+            nonlocal files
+            files = self._read(folder, networks)
+            return files.counters
+
+        counters = on_main_process(read)
         for network, weights in networks.items():
             for name, weight in weights.items():
                 weight.copy_(_distribute(files and files.networks[network][name], weight))
         self._load_optimizer(files and files.optimizer)
-        counters = _from_main_process(files and files.counters)
         self.step, self.skipped_steps = counters["step"], counters["skipped_steps"]
         self.averages.steps = counters["averaged_steps"]
 
@@ -166,7 +165,7 @@ class TrainingState:
 
     def _load_optimizer(self, states: dict[str, dict[str, Any]] | None) -> None:
         # Shapes and types go to the other processes first, then every tensor by itself.
-        layout = _from_main_process(states and tree_map_only(torch.Tensor, lambda value: value.to("meta"), states))
+        layout = on_main_process(lambda: tree_map_only(torch.Tensor, lambda value: value.to("meta"), states))
         parameters = dict(self.unet.named_parameters())
         loaded = {}
         for name, values in layout.items():
@@ -186,14 +185,6 @@ class TrainingState:
 
 def _is_main_process() -> bool:
     return not dist.is_initialized() or dist.get_rank() == 0
-
-
-def _from_main_process(value: Any) -> Any:
-    if not dist.is_initialized():
-        return value
-    values = [value]
-    dist.broadcast_object_list(values, src=0)
-    return values[0]
 
 
 def _gather(values: dict[str, Any]) -> dict[str, Any]:
