@@ -115,24 +115,24 @@ def save_components(folder: Path, components: dict[str, Any]) -> None:
         pipeline.save_pretrained(temporary)
 
 
-def load_components(folder: Path, stage: str, dtype: torch.dtype | None = None) -> dict[str, Any]:
+def load_components(folder: Path, stage: str, dtype: torch.dtype = torch.float32) -> dict[str, Any]:
     """One stage's components, by their names in the pipeline, from a run's folder or from what it published.
 
     Args:
         folder (`Path`): Output folder of a finished run, its `model` folder, or any pipeline folder.
         stage (`str`): "base" or "sr".
-        dtype (`torch.dtype`, *optional*): Of the network's weights; float32 if not given.
+        dtype (`torch.dtype`, defaults to `torch.float32`): Of the network's weights.
 
     Raises:
         ValueError: there is no such stage in the folder.
     """
     for candidate in (folder / MODEL_FOLDER, folder):
         if (candidate / TryOnCascadePipeline.config_name).is_file():
-            pipeline = TryOnCascadePipeline.from_pretrained(candidate, dtype=dtype or torch.float32)
+            pipeline = TryOnCascadePipeline.from_pretrained(candidate, dtype=dtype)
             components = pipeline.components
             break
         if stage == "sr" and all((candidate / name).is_dir() for name in STAGE_FOLDERS):
-            components = _load_stage_alone(candidate, dtype or torch.float32)
+            components = _load_stage_alone(candidate, dtype)
             break
     else:
         raise ValueError(
