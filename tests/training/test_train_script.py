@@ -261,6 +261,33 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_is_written_down(pool, tmp_p
     assert (failed.step, failed.indices) == (3, [0, 1, 2, 3])
 
 
+def test_a_gradient_that_is_not_finite_stops_the_run_too(pool, tmp_path):
+    training = start_here(tmp_path, dataset=pool, micro_batch_size=2, checkpoint_every=1)
+    training.parameters[-1].register_hook(lambda gradient: gradient / (training.state.step != 1))
+    with pytest.raises(FloatingPointError, match="The gradient of step 2 is not finite"):
+        training.run()
+    assert all(torch.isfinite(parameter).all() for parameter in training.parameters)
+    assert training.state.averages.steps == 1 and checkpoint_step(newest_checkpoint(tmp_path)) == 1
+    # Any batch of the step may have made it.
+    failed = [read_failed_batch(path).indices for path in sorted((tmp_path / "failed_batches").glob("*.json"))]
+    assert failed == [[0, 1], [2, 3]]
+
+
+def test_only_the_batch_whose_loss_is_not_finite_is_written_down(pool, tmp_path):
+    training = start_here(tmp_path, dataset=pool, micro_batch_size=2)
+    loss = training.stage.loss
+
+    def spoiled(model, batch, step, indices):
+        output = loss(model, batch, step, indices)
+        return output._replace(loss=output.loss / torch.tensor([index != 3 for index in indices]))
+
+    training.stage.loss = spoiled
+    with pytest.raises(FloatingPointError, match="The loss of step 1 is not finite"):
+        training.run()
+    failed = [read_failed_batch(path).indices for path in (tmp_path / "failed_batches").glob("*.json")]
+    assert failed == [[2, 3]]
+
+
 def test_skipped_steps_are_counted_and_change_nothing(pool, tmp_path):
     training = start_here(tmp_path, dataset=pool, max_skipped_steps=1)
     spoil(training, steps=[2])
