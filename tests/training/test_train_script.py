@@ -123,6 +123,22 @@ def test_steps_are_those_of_a_plain_loop(pool, tmp_path):
         torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
 
 
+def test_the_averages_are_drawn_and_validated_beside_the_weights(pool, tmp_path):
+    training = run_here(tmp_path, dataset=pool, max_steps=3, learning_rate=0.05, sample_guidance_scale=1)
+    values = {name: value for line in metrics_of(tmp_path) for name, value in line.items()}
+    checkpoint, found = newest_checkpoint(tmp_path), {}
+    for folder in ("unet", "ema"):
+        unet = ParallelUNetModel.from_pretrained(checkpoint / folder)
+        found[folder] = training.validation.losses(unet, lambda: False)["validation_loss"]
+        sheet = training.validation.draw_sheets(unet, tmp_path / folder, 3, lambda: False)
+        found[f"{folder} psnr"] = sheet.values["sample_psnr"]
+    assert values["validation_loss"] == pytest.approx(found["unet"], rel=1e-5)
+    assert values["validation_loss_ema"] == pytest.approx(found["ema"], rel=1e-5)
+    assert values["sample_psnr"] == pytest.approx(found["ema psnr"], rel=1e-5)
+    for kind in ("", " psnr"):
+        assert abs(found[f"unet{kind}"] / found[f"ema{kind}"] - 1) > 1e-3
+
+
 # Resume
 
 
