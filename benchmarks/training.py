@@ -150,7 +150,7 @@ def training_step(config: TrainingConfig, option: str, accelerator: Accelerator)
             with accelerator.autocast():
                 loss = stage.loss(model, batch, number, indices).loss.mean()
             (loss / len(micro_batches)).backward()
-        clip_gradients(parameters, config.max_grad_norm)
+        clip_gradients(optimizer, config.max_grad_norm)
         optimizer.step()
         averages.step(parameters) if option == GROUPED or together else average_one_by_one()
         optimizer.zero_grad()

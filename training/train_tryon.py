@@ -36,6 +36,7 @@ from diffusers_tryon.training.parallel import (
     create_accelerator,
     distribute,
     leave,
+    shard_optimizer,
 )
 from diffusers_tryon.training.randomness import draw_batch
 from diffusers_tryon.training.run_folder import RunFolder
@@ -80,11 +81,11 @@ class Training:
         flops_per_image = training_flops_per_image(initial.unet)
 
         self.folder = RunFolder(config, self.accelerator, initial)
-        self.model = distribute(initial.unet, config, self.accelerator)
+        model = distribute(initial.unet, config, self.accelerator)
         self.parameters = list(trainable_parameters(initial.unet).values())
-        self.state = TrainingState(
-            initial.unet, WeightAverages(self.parameters, config), create_optimizer(self.parameters, config), config
-        )
+        optimizer = create_optimizer(self.parameters, config)
+        self.model, optimizer = shard_optimizer(model, optimizer, config, self.accelerator)
+        self.state = TrainingState(initial.unet, WeightAverages(self.parameters, config), optimizer, config)
         self.folder.resume(self.state)
 
         # Everything random, and the order of the data, follows from the settings and the step.
@@ -149,7 +150,7 @@ class Training:
                 (output.loss.mean() / len(self.micro_batches)).backward()
             self.metrics.add(output)
             losses.append(output.loss.detach())
-        gradient_norm = clip_gradients(self.parameters, config.max_grad_norm)
+        gradient_norm = clip_gradients(state.optimizer, config.max_grad_norm)
 
         # One exchange a step: whether any process has a loss or gradient that is not finite, or a signal.
         bad_loss, bad_gradient, stop = agree(

@@ -9,14 +9,19 @@ layout; one path serves CPUs (gloo) and GPUs.
 
 import gc
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
 
 import torch
 import torch.distributed as dist
 from accelerate import Accelerator
-from accelerate.utils import FullyShardedDataParallelPlugin, GradientAccumulationPlugin, parse_flag_from_env
+from accelerate.utils import (
+    FullyShardedDataParallelPlugin,
+    GradientAccumulationPlugin,
+    parse_flag_from_env,
+    patch_environment,
+)
 from diffusers.models.modeling_utils import ModelMixin
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import CPUOffloadPolicy, FSDPModule, fully_shard
@@ -25,6 +30,12 @@ from torch.nn.parallel import DistributedDataParallel
 
 from diffusers_tryon.training.batches import blank_inputs
 from diffusers_tryon.training.configuration import TrainingConfig
+from diffusers_tryon.training.deepspeed_layout import (
+    ShardedOptimizer,
+    check_deepspeed,
+    is_deepspeed_asked_for,
+    shard_with_deepspeed,
+)
 
 
 T = TypeVar("T")
@@ -36,26 +47,25 @@ def create_accelerator(config: TrainingConfig) -> Accelerator:
     Raises:
         ValueError: the launcher asks for a layout that training does not have.
     """
-    if parse_flag_from_env("ACCELERATE_USE_DEEPSPEED"):
-        raise ValueError(
-            "The launcher's configuration must not ask for DeepSpeed. FSDP2 with `fsdp_reshard_after_forward: false` "
-            "shards what ZeRO-2 does, gradients and optimiser states: see training/accelerate/fsdp2_zero2.yaml."
-        )
+    if is_deepspeed_asked_for():
+        check_deepspeed(config)
     torch.backends.cuda.matmul.allow_tf32 = config.tf32
     torch.backends.cudnn.allow_tf32 = config.tf32
     if config.deterministic:
         # cuBLAS reads it when it is first used.
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         torch.use_deterministic_algorithms(True)
-    return Accelerator(
-        # Without this, processes on a machine that has CPUs only would not know of each other.
-        cpu=not torch.accelerator.is_available(),
-        mixed_precision=config.mixed_precision,
-        # Accumulation follows from the batch sizes; a number in the launcher's configuration would divide the loss.
-        gradient_accumulation_plugin=GradientAccumulationPlugin(num_steps=1),
-        log_with=list(config.trackers) or None,
-        project_dir=config.output_dir,
-    )
+    # accelerate itself would drive DeepSpeed, with its own precision, clipping and accumulation.
+    with patch_environment(accelerate_use_deepspeed="false"):
+        return Accelerator(
+            # Without this, processes on a machine that has CPUs only would not know of each other.
+            cpu=not torch.accelerator.is_available(),
+            mixed_precision=config.mixed_precision,
+            # Accumulation follows from the batch sizes; a number in the launcher's configuration would divide the loss.
+            gradient_accumulation_plugin=GradientAccumulationPlugin(num_steps=1),
+            log_with=list(config.trackers) or None,
+            project_dir=config.output_dir,
+        )
 
 
 def distribute(unet: ModelMixin, config: TrainingConfig, accelerator: Accelerator) -> torch.nn.Module:
@@ -88,12 +98,31 @@ def distribute(unet: ModelMixin, config: TrainingConfig, accelerator: Accelerato
         return unet
     if config.compile:
         unet.compile()
-    if accelerator.num_processes == 1:
+    if accelerator.num_processes == 1 or is_deepspeed_asked_for():
         return unet
     devices = [accelerator.device] if accelerator.device.type == "cuda" else None
     model = DistributedDataParallel(unet, device_ids=devices, gradient_as_bucket_view=True)
     _settle_buckets(model, config, accelerator)
     return model
+
+
+def shard_optimizer(
+    model: torch.nn.Module, optimizer: torch.optim.Optimizer, config: TrainingConfig, accelerator: Accelerator
+) -> tuple[torch.nn.Module, torch.optim.Optimizer | ShardedOptimizer]:
+    """For the one layout that needs both at once, DeepSpeed's; with the others they are returned as they are.
+
+    Args:
+        model: what `distribute` returned.
+        optimizer: over all of its parameters that train, not used yet.
+        config: the run's settings.
+        accelerator: of this process.
+
+    Returns:
+        what `forward` is to be called on while training, and the optimiser of this process.
+    """
+    if accelerator.num_processes == 1 or not is_deepspeed_asked_for():
+        return model, optimizer
+    return shard_with_deepspeed(model, optimizer, config)
 
 
 def _settle_buckets(model: DistributedDataParallel, config: TrainingConfig, accelerator: Accelerator) -> None:
@@ -175,10 +204,13 @@ def accumulate(model: torch.nn.Module, is_last: bool) -> Iterator[None]:
     """Around forward and backward pass of one micro-batch: gradients are averaged over the processes in the last.
 
     Args:
-        model: what `distribute` returned.
+        model: what `shard_optimizer` returned.
     """
     if isinstance(model, FSDPModule):
         model.set_requires_gradient_sync(is_last)
+        yield
+    elif hasattr(model, "set_gradient_accumulation_boundary"):  # DeepSpeed's engine, which may not be installed
+        model.set_gradient_accumulation_boundary(is_last)
         yield
     elif isinstance(model, DistributedDataParallel) and not is_last:
         with model.no_sync():
@@ -187,13 +219,15 @@ def accumulate(model: torch.nn.Module, is_last: bool) -> Iterator[None]:
         yield
 
 
-def clip_gradients(parameters: Iterable[torch.nn.Parameter], max_norm: float) -> torch.Tensor:
-    """Scale all gradients down so that their common Euclidean norm is at most `max_norm`.
+def clip_gradients(optimizer: torch.optim.Optimizer | ShardedOptimizer, max_norm: float) -> torch.Tensor:
+    """Scale the gradients of all of the optimiser's parameters so that their common Euclidean norm is at most `max_norm`.
 
     Returns:
         `torch.Tensor`: the norm before, a scalar on the device, of the whole gradient on every process.
     """
-    parameters = list(parameters)
+    if isinstance(optimizer, ShardedOptimizer):
+        return optimizer.clip_gradients(max_norm)
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     norm = torch.nn.utils.get_total_norm([parameter.grad for parameter in parameters if parameter.grad is not None])
     if isinstance(norm, DTensor):
         norm = norm.full_tensor()

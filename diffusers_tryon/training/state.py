@@ -22,6 +22,7 @@ from torch.distributed.tensor import DTensor, distribute_tensor
 from torch.utils._pytree import tree_map_only
 
 from diffusers_tryon.training.configuration import TrainingConfig
+from diffusers_tryon.training.deepspeed_layout import ShardedOptimizer
 from diffusers_tryon.training.ema import WeightAverages
 from diffusers_tryon.training.initial import trainable_parameters
 from diffusers_tryon.training.lora import ADAPTER_NAME, name_in_file
@@ -90,7 +91,7 @@ class TrainingState:
 
     unet: ModelMixin
     averages: WeightAverages
-    optimizer: torch.optim.Optimizer
+    optimizer: torch.optim.Optimizer | ShardedOptimizer
     config: TrainingConfig
     step: int = 0
     skipped_steps: int = 0
@@ -99,7 +100,7 @@ class TrainingState:
         """Copy the state to the main process's memory. All processes have to call this; the others get `None`."""
         networks = {name: _gather(weights) for name, weights in self._networks().items()}
         names = {parameter: name for name, parameter in self.unet.named_parameters()}
-        optimizer = {names[parameter]: _gather(values) for parameter, values in self.optimizer.state.items()}
+        optimizer = {names[parameter]: _gather(values) for parameter, values in self._optimizer_states()}
         if not _is_main_process():
             return None
         return GatheredState(
@@ -110,7 +111,7 @@ class TrainingState:
                 "skipped_steps": self.skipped_steps,
                 "averaged_steps": self.averages.steps,
             },
-            optimizer_name=type(self.optimizer).__name__,
+            optimizer_name=self._optimizer_name,
             network_config=_network_config(self.unet),
             adapter_config=_adapter_config(self.unet) if self._trains_adapters else None,
         )
@@ -158,21 +159,38 @@ class TrainingState:
 
     def _read(self, folder: Path, networks: dict[str, dict[str, torch.Tensor]]) -> "_Files":
         weights_file = LORA_WEIGHT_NAME_SAFE if self._trains_adapters else SAFETENSORS_WEIGHTS_NAME
-        files = _read(folder, networks, weights_file, type(self.optimizer).__name__)
+        files = _read(folder, networks, weights_file, self._optimizer_name)
         for name, weights in networks.items():
             _check_same_network(folder / name / weights_file, files.networks[name], weights)
         return files
+
+    @property
+    def _optimizer_name(self) -> str:
+        optimizer = self.optimizer
+        return type(optimizer.inner if isinstance(optimizer, ShardedOptimizer) else optimizer).__name__
+
+    def _optimizer_states(self) -> Iterable[tuple[torch.nn.Parameter, dict[str, Any]]]:
+        optimizer = self.optimizer
+        return optimizer.states() if isinstance(optimizer, ShardedOptimizer) else optimizer.state.items()
 
     def _load_optimizer(self, states: dict[str, dict[str, Any]] | None) -> None:
         # Shapes and types go to the other processes first, then every tensor by itself.
         layout = on_main_process(lambda: tree_map_only(torch.Tensor, lambda value: value.to("meta"), states))
         parameters = dict(self.unet.named_parameters())
-        loaded = {}
-        for name, values in layout.items():
-            loaded[parameters[name]] = {
-                key: _distribute_state(states and states[name][key], value, parameters[name])
-                for key, value in values.items()
-            }
+        loaded = (
+            (
+                parameters[name],
+                {
+                    key: _distribute_state(states and states[name][key], value, parameters[name])
+                    for key, value in values.items()
+                },
+            )
+            for name, values in layout.items()
+        )
+        if isinstance(self.optimizer, ShardedOptimizer):
+            self.optimizer.load_states(loaded)
+            return
+        loaded = dict(loaded)
         order = [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
         state = {index: loaded[parameter] for index, parameter in enumerate(order) if parameter in loaded}
         # Rates and such are the settings'.

@@ -32,6 +32,7 @@ from diffusers_tryon.training.parallel import (
     distribute,
     is_sharded,
     leave,
+    shard_optimizer,
 )
 from diffusers_tryon.training.state import TrainingState
 
@@ -89,9 +90,10 @@ class Run:
     def __init__(self, config: TrainingConfig, accelerator: Accelerator):
         self.config, self.accelerator = config, accelerator
         unet = create_network(config)
-        self.model = distribute(unet, config, accelerator)
+        model = distribute(unet, config, accelerator)
         self.parameters = [parameter for parameter in unet.parameters() if parameter.requires_grad]
         optimizer = torch.optim.AdamW(self.parameters, lr=1e-3, eps=1e-3, fused=True)
+        self.model, optimizer = shard_optimizer(model, optimizer, config, accelerator)
         self.state = TrainingState(unet, WeightAverages(self.parameters, config), optimizer, config)
 
     def train(self, num_steps: int) -> list[float]:
@@ -105,8 +107,8 @@ class Run:
                     with self.accelerator.autocast():
                         prediction = self.model(**inputs).sample
                     ((prediction - target).square().mean() / len(micro_batches)).backward()
-            norms.append(clip_gradients(self.parameters, self.config.max_grad_norm).item())
-            self.clipped_norm = clip_gradients(self.parameters, 1e9).item()
+            norms.append(clip_gradients(self.state.optimizer, self.config.max_grad_norm).item())
+            self.clipped_norm = clip_gradients(self.state.optimizer, 1e9).item()
             self.state.optimizer.step()
             self.state.optimizer.zero_grad()
             self.state.averages.step(self.parameters)
@@ -126,6 +128,29 @@ def check_shards(run: Run) -> None:
     assert 0.4 * whole < here < 0.6 * whole
     averages = run.state.averages.tracks["ema"] + list(run.state.averages.tracks["power-0.1"])
     assert all(isinstance(average, DTensor) for average in averages)
+
+
+def check_divided_states(run: Run) -> None:
+    """DeepSpeed's: half of the optimiser's states, and whole weights."""
+    whole = sum(parameter.numel() for parameter in run.parameters)
+    (states,) = run.state.optimizer.inner.state.values()
+    assert 0.4 * whole < states["exp_avg"].numel() < 0.6 * whole
+    assert not any(isinstance(parameter, DTensor) for parameter in run.state.unet.parameters())
+
+
+def check_left_out_step(run: Run) -> None:
+    """A gradient that is not finite is known before the optimiser's step; leaving it out leaves nothing behind."""
+    before = run.state.gather()
+    inputs, _ = create_batch(NUM_STEPS, [0])
+    is_last = run.accelerator.process_index == run.accelerator.num_processes - 1
+    with accumulate(run.model, is_last=True):
+        (run.model(**inputs).sample.sum() * (float("nan") if is_last else 1.0)).backward()
+    assert not clip_gradients(run.state.optimizer, 1.0).isfinite()
+    run.state.optimizer.zero_grad()
+    if before is not None:
+        assert_same_state(run.state.gather(), before)
+    else:
+        run.state.gather()
 
 
 def predict_with_averages(run: Run) -> torch.Tensor:
@@ -214,6 +239,7 @@ def assert_same_state(found, expected) -> None:
 
 def main(folder: Path) -> None:
     shards = os.environ.get("ACCELERATE_USE_FSDP") == "true"
+    deepspeed = os.environ.get("ACCELERATE_USE_DEEPSPEED") == "true"
     for name, base_config in (("all", CONFIG), ("lora", LORA_CONFIG)):
         accelerator = create_accelerator(base_config)
         config = config_for(base_config, accelerator.num_processes)
@@ -222,11 +248,14 @@ def main(folder: Path) -> None:
         if shards:
             check_shards(run)
             check_gathering(run)
+        if deepspeed:
+            check_divided_states(run)
         norms = run.train(NUM_STEPS)
         prediction = predict_with_averages(run)
         assert run.clipped_norm == pytest.approx(config.max_grad_norm, rel=1e-4)
         if accelerator.is_main_process:
             torch.save({"norms": norms, "prediction": prediction}, folder / f"{name}.pt")
+        check_left_out_step(run)
         check_state(config, run, folder / name)
         if shards:
             check_compiled_blocks(config, run, norms)

@@ -1,6 +1,6 @@
 # Copyright 2026 The diffusers-tryon authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Many processes compute what one computes: DDP and FSDP2, run for real through gloo (`parallel_worker.py`)."""
+"""Many processes compute what one computes: DDP, FSDP2 and DeepSpeed, run for real through gloo (`parallel_worker.py`)."""
 
 import dataclasses
 import os
@@ -42,6 +42,13 @@ LAUNCHES = {
         "--num_processes",
         "2",
     ),
+    "deepspeed_zero2": (
+        "accelerate.commands.launch",
+        "--config_file",
+        "training/accelerate/deepspeed_zero2.yaml",
+        "--num_processes",
+        "2",
+    ),
     "three": ("torch.distributed.run", "--standalone", "--nproc-per-node", "3"),
 }
 
@@ -75,7 +82,7 @@ def launch(name: str, folder: Path) -> None:
     folder.mkdir()
     command = [sys.executable, "-m", *LAUNCHES[name], "tests/training/parallel_worker.py", str(folder)]
     environment = os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
-    result = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, timeout=300)
+    result = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, timeout=600)
     assert result.returncode == 0, result.stderr
 
 
@@ -96,10 +103,13 @@ def assert_same_files(found: Path, expected: Path) -> None:
         "cpu",
         pytest.param("fsdp2", marks=pytest.mark.slow),
         pytest.param("fsdp2_zero2", marks=pytest.mark.slow),
+        pytest.param("deepspeed_zero2", marks=pytest.mark.slow),
         pytest.param("three", marks=pytest.mark.slow),
     ],
 )
 def test_processes_compute_what_one_computes(one_process, accelerator, folder, layout):
+    if layout == "deepspeed_zero2":
+        pytest.importorskip("deepspeed")
     results = folder / layout
     launch(layout, results)
     for name, (run, norms) in one_process.items():
@@ -211,15 +221,33 @@ def test_launcher_configurations_are_valid():
         "multi_node": 16,
         "fsdp2": 8,
         "fsdp2_zero2": 8,
+        "deepspeed_zero2": 8,
         "cpu": 2,
     }
     for name in ("fsdp2", "fsdp2_zero2"):
         assert configs[name].distributed_type == DistributedType.FSDP
         assert configs[name].fsdp_config["fsdp_version"] == 2
     assert configs["multi_node"].num_machines == 2
+    assert configs["deepspeed_zero2"].distributed_type == DistributedType.DEEPSPEED
+    assert configs["deepspeed_zero2"].deepspeed_config["zero_stage"] == 2
 
 
-def test_deepspeed_is_refused_with_its_equivalent(monkeypatch):
-    monkeypatch.setenv("ACCELERATE_USE_DEEPSPEED", "true")
-    with pytest.raises(ValueError, match="`fsdp_reshard_after_forward: false`.*training/accelerate/fsdp2_zero2.yaml"):
-        create_accelerator(CONFIG)
+def test_what_goes_beyond_zero2_is_refused(monkeypatch):
+    def refusal(config=CONFIG, **environment):
+        with monkeypatch.context() as patch:
+            for name, value in {"ACCELERATE_USE_DEEPSPEED": "true", **environment}.items():
+                patch.setenv(name, value)
+            with pytest.raises(ValueError) as error:
+                create_accelerator(config)
+        return str(error.value)
+
+    answer = refusal(ACCELERATE_DEEPSPEED_ZERO_STAGE="3")
+    assert answer == "`zero_stage` in the launcher's configuration must be 2 with DeepSpeed, got 3."
+    assert "`offload_optimizer_device`" in refusal(ACCELERATE_DEEPSPEED_OFFLOAD_OPTIMIZER_DEVICE="cpu")
+    assert "`offload_param_device`" in refusal(ACCELERATE_DEEPSPEED_OFFLOAD_PARAM_DEVICE="nvme")
+    assert "must be no or bf16 with DeepSpeed, got fp16" in refusal(ACCELERATE_MIXED_PRECISION="fp16")
+    assert "`deepspeed_config_file`" in refusal(ACCELERATE_DEEPSPEED_CONFIG_FILE="zero.json")
+    assert "`channels_last` must be false" in refusal(dataclasses.replace(CONFIG, channels_last=True))
+    assert "`optimizer` must be 'adamw'" in refusal(dataclasses.replace(CONFIG, optimizer="adamw8bit"))
+    monkeypatch.setitem(sys.modules, "deepspeed", None)
+    assert 'pip install "diffusers-tryon[deepspeed]"' in refusal(ACCELERATE_DEEPSPEED_ZERO_STAGE="2")

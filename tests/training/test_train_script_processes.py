@@ -32,10 +32,17 @@ def pool(tmp_path_factory):
 
 @pytest.mark.parametrize(
     ("num_processes", "environment"),
-    [(2, {}), (3, {}), (2, {"ACCELERATE_USE_FSDP": "true", "FSDP_VERSION": "2"})],
-    ids=["two", "three", "sharded"],
+    [
+        (2, {}),
+        (3, {}),
+        (2, {"ACCELERATE_USE_FSDP": "true", "FSDP_VERSION": "2"}),
+        (2, {"ACCELERATE_USE_DEEPSPEED": "true"}),
+    ],
+    ids=["two", "three", "sharded", "deepspeed"],
 )
 def test_processes_equal_accumulation_and_resume_bit_for_bit(pool, tmp_path, num_processes, environment):
+    if "ACCELERATE_USE_DEEPSPEED" in environment:
+        pytest.importorskip("deepspeed")
     changes = {"dataset": pool, "global_batch_size": 12, "augmentation": {}, "streaming": True, "stream_lanes": 2}
     changes |= {"lr_schedule": "cosine", "warmup_steps": 3, "num_validation_rows": 5}
     run_here(tmp_path / "one", **changes, micro_batch_size=12 // num_processes)
