@@ -93,11 +93,11 @@ class ShardedOptimizer:
         self._create_states()
 
     def _create_states(self) -> None:
-        # DeepSpeed knows which part of the states belongs to which parameter from the first step on. This one, with
-        # neither a gradient nor a rate, changes nothing.
+        # DeepSpeed knows which part of the states belongs to which parameter from the first step on. This one changes
+        # no weight, and what it leaves in the states is put back to their beginning.
         (group,) = self.param_groups
         rate, group["lr"] = group["lr"], 0.0
-        self._zero.averaged_gradients[0] = [torch.zeros_like(self._part)]
+        self._zero.averaged_gradients[0] = [torch.ones_like(self._part)]
         self._zero.step()
         group["lr"] = rate
         for value in self.inner.state[self._part].values():

@@ -20,6 +20,7 @@ from torch.distributed.tensor import DTensor
 
 from diffusers_tryon import create_unet
 from diffusers_tryon.models.unet_parallel import ParallelUNetModel
+from diffusers_tryon.training import deepspeed_layout
 from diffusers_tryon.training.configuration import TrainingConfig
 from diffusers_tryon.training.ema import WeightAverages
 from diffusers_tryon.training.order import local_indices
@@ -240,6 +241,7 @@ def assert_same_state(found, expected) -> None:
 def main(folder: Path) -> None:
     shards = os.environ.get("ACCELERATE_USE_FSDP") == "true"
     deepspeed = os.environ.get("ACCELERATE_USE_DEEPSPEED") == "true"
+    deepspeed_layout._BUCKET_SIZE = 3000  # gradients in many parts, one larger than a bucket, as of large networks
     for name, base_config in (("all", CONFIG), ("lora", LORA_CONFIG)):
         accelerator = create_accelerator(base_config)
         config = config_for(base_config, accelerator.num_processes)
