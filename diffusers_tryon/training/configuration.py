@@ -305,7 +305,9 @@ def parse_config(arguments: list[str] | None = None) -> tuple[TrainingConfig, bo
     Returns:
         The settings, and whether `--dry-run` was given.
     """
-    parser = ArgumentParser(prog="train_tryon.py", description="Train one stage of the try-on cascade.")
+    parser = ArgumentParser(
+        prog="train_tryon.py", description="Train one stage of the try-on cascade.", allow_abbrev=False
+    )
     parser.add_argument("--config", action=ActionConfigFile, help="YAML file of settings")
     parser.add_argument(
         "--dry-run", action="store_true", help="print settings, sizes, cost and schedule, and train nothing"

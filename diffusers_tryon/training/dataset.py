@@ -69,7 +69,7 @@ def open_training_rows(config: TrainingConfig) -> Rows:
     Raises:
         ValueError: the dataset cannot be found or read, lacks columns or has no rows.
     """
-    return _open_rows(config, config.dataset, "train", with_masks=config.augmentation is not None)
+    return _open_rows(config, "dataset", "train", with_masks=config.augmentation is not None)
 
 
 def open_validation_rows(config: TrainingConfig) -> Rows:
@@ -79,14 +79,20 @@ def open_validation_rows(config: TrainingConfig) -> Rows:
         ValueError: as `open_training_rows`.
     """
     if config.validation_dataset is None:
-        return _open_rows(config, config.dataset, "train", with_masks=False)
-    return _open_rows(config, config.validation_dataset, "test", with_masks=False)
+        return _open_rows(config, "dataset", "train", with_masks=False)
+    return _open_rows(config, "validation_dataset", "test", with_masks=False)
 
 
-def _open_rows(config: TrainingConfig, source: str, split: str, with_masks: bool) -> Rows:
+def _open_rows(config: TrainingConfig, setting: str, split: str, with_masks: bool) -> Rows:
+    source = getattr(config, setting)
     if source == RENDERED:
         return RenderedRows(config.rendered_size, config.seed, split)
-    return (StreamedRows if config.streaming else TryOnRows)(source, split, with_masks)
+    try:
+        return (StreamedRows if config.streaming else TryOnRows)(source, split, with_masks)
+    except ValueError as error:
+        # The Hub's answers have several lines.
+        reason = " ".join(str(error).split())
+        raise ValueError(f"`{setting}: {source}` cannot be opened: {reason}") from error
 
 
 def dataset_fingerprint(config: TrainingConfig) -> str:

@@ -64,8 +64,8 @@ class RunFolder:
         self._mirror: CheckpointMirror | None = None
         if config.base_model is not None:
             check_base_model(config.base_model, initial.image_noising_scheduler)
+        on_main_process(self._make)
         if accelerator.is_main_process:
-            self.path.mkdir(parents=True, exist_ok=True)
             if config.checkpoint_mirror is not None:
                 self._mirror = CheckpointMirror(
                     config.checkpoint_mirror, config.checkpoints_kept, self.path / "tmp-mirror"
@@ -75,6 +75,12 @@ class RunFolder:
             )
             if config.hub_model_id is not None:
                 self._push = BackgroundPush(config.hub_model_id, config.hub_private, self.path / "tmp-push")
+
+    def _make(self) -> None:
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ValueError(f"`output_dir` {self.path} cannot be made: {error.strerror}.") from error
 
     def __enter__(self) -> "RunFolder":
         return self

@@ -31,6 +31,7 @@ def test_settings_of_yaml_and_command_line(tmp_path, capsys):
     assert (config.learning_rate, config.max_steps, config.unet_overrides) == (1e-4, 7, {"patch_size": 1})
     for arguments, message in (
         (["--no_such_setting", "1"], "no_such_setting"),
+        (["--learning_rat", "1"], "learning_rat"),
         (["--learning_rate", "fast"], "learning_rate"),
         (["--max_steps", "0"], "max_steps"),
         (["--prediction_type", "flow"], "prediction_type"),

@@ -364,7 +364,8 @@ def test_a_broken_checkpoint_is_passed_over(pool, tmp_path, caplog):
         ({"unet_overrides": {"sample_size": 34}}, "must have sides that are multiples of 4.*34 x 34"),
         ({"unet_overrides": {"sample_size": [64, 32]}}, "would be distorted"),
         ({"trackers": ("mlflow",)}, "`trackers` must be among tensorboard, wandb, trackio, got 'mlflow'"),
-        ({"dataset": "no/such folder"}, "must be a folder or the id of a dataset"),
+        ({"dataset": "no/such folder"}, "`dataset: no/such folder` cannot be opened: .*must be a folder or the id"),
+        ({"validation_dataset": "no such"}, "`validation_dataset: no such` cannot be opened"),
         ({"streaming": True, "stream_lanes": 4}, "`stream_lanes` must be at most the number of shards"),
     ],
 )  # fmt: skip
@@ -372,6 +373,12 @@ def test_what_cannot_work_is_named_before_the_first_step(pool, tmp_path, changes
     with pytest.raises(ValueError, match=message):
         start_here(tmp_path, **{"dataset": pool, **changes})
     assert not list(tmp_path.glob("checkpoints/*")) and not (tmp_path / "metrics.jsonl").exists()
+
+
+def test_an_output_folder_that_cannot_be_made_is_named(pool, tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(ValueError, match="`output_dir` .*file cannot be made: File exists"):
+        start_here(tmp_path / "file", dataset=pool)
 
 
 def test_missing_columns_end_the_program_with_one_line(tmp_path):
