@@ -224,12 +224,12 @@ class Training:
 
 def main() -> None:
     config, dry_run = parse_config()
-    if dry_run:
-        print(describe_run(config, num_processes=int(os.environ.get("WORLD_SIZE", 1))))
-        return
     # Loading can take minutes: a signal counts from the start.
     with StopRequest() as signal:
         try:
+            if dry_run:
+                print(describe_run(config, num_processes=int(os.environ.get("WORLD_SIZE", 1))))
+                return
             training = Training(config, signal)
         except (ValueError, OSError) as error:
             sys.exit(describe_error(error))
