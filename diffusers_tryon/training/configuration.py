@@ -188,12 +188,13 @@ class TrainingConfig:
             ("unet_overrides", "preset"),
             ("lora_rank", "initial_model"),
             ("lora_alpha", "lora_rank"),
-            ("stop_at_step", "max_steps"),
         ):
             if getattr(self, name) and getattr(self, needed) is None:
                 raise ValueError(f"`{name}` needs `{needed}`.")
         if self.noise_schedule == "initial" and self.initial_model is None:
             raise ValueError("`noise_schedule: initial` needs `initial_model`.")
+        if self.hub_strategy != "end" and self.hub_model_id is None:
+            raise ValueError(f"`hub_strategy: {self.hub_strategy}` needs `hub_model_id`, where to push to.")
         if self.streaming and self.dataset == RENDERED:
             raise ValueError("`streaming` is for datasets with shards, `dataset: rendered` has none.")
         self._check_stage()

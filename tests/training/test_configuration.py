@@ -103,3 +103,28 @@ def test_the_config_for_24_gb_fits():
 def test_counts_are_at_least_one(name):
     with pytest.raises(ValueError, match=f"`{name}` must be at least 1, got 0"):
         dataclasses.replace(CONFIG, **{name: 0})
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"preset": None}, "Exactly one of `preset` and `initial_model`"),
+        ({"initial_model": "m"}, "Exactly one of `preset` and `initial_model`"),
+        (
+            {"preset": None, "initial_model": "m", "unet_overrides": {"patch_size": 1}},
+            "`unet_overrides` needs `preset`",
+        ),
+        ({"lora_rank": 4}, "`lora_rank` needs `initial_model`"),
+        ({"lora_alpha": 4.0}, "`lora_alpha` needs `lora_rank`"),
+        ({"noise_schedule": "initial"}, "`noise_schedule: initial` needs `initial_model`"),
+        ({"stage": "sr"}, "`stage: sr` needs `low_res_size`"),
+        ({"low_res_size": 16}, "`low_res_size` is for `stage: sr`, got 16"),
+        ({"base_model": "m"}, "`base_model` is for `stage: sr`, got 'm'"),
+        ({"stage": "sr", "low_res_size": 16, "base_output_probability": 0.5}, "needs `base_model`"),
+        ({"hub_strategy": "main"}, "`hub_strategy: main` needs `hub_model_id`"),
+        ({"dataset": "rendered", "streaming": True}, "`streaming` is for datasets with shards"),
+    ],
+)
+def test_settings_that_do_not_go_together_are_named(changes, message):
+    with pytest.raises(ValueError, match=message):
+        dataclasses.replace(CONFIG, **changes)
