@@ -49,7 +49,8 @@ def check_deepspeed(config: TrainingConfig) -> None:
         value = os.environ.get(variable, allowed[0])
         if value not in allowed:
             raise ValueError(
-                f"`{option}` in the launcher's configuration must be {' or '.join(allowed)} with DeepSpeed, got {value}."
+                f"`{option}` in the launcher's configuration must be {' or '.join(allowed)} with DeepSpeed, got "
+                f"{value}."
             )
     config_file = os.environ.get("ACCELERATE_DEEPSPEED_CONFIG_FILE", "none")
     if config_file != "none":

@@ -16,8 +16,8 @@ from torch.utils.data import Sampler
 from diffusers_tryon.training.configuration import TrainingConfig
 
 
-# The last of four words of a seed says what is drawn, see `randomness`, which has those up to 6. Numpy takes words that
-# are missing for zeros.
+# The last of four words of a seed says what is drawn, see `randomness`, which has those up to 6. Numpy takes words
+# that are missing for zeros.
 _DEALING, _SHARDS_OF_LANE, _ROWS_OF_SHARD, _ROWS = 7, 8, 9, 10
 
 

@@ -61,7 +61,7 @@ def create_accelerator(config: TrainingConfig) -> Accelerator:
             # Without this, processes on a machine that has CPUs only would not know of each other.
             cpu=not torch.accelerator.is_available(),
             mixed_precision=config.mixed_precision,
-            # Accumulation follows from the batch sizes; a number in the launcher's configuration would divide the loss.
+            # Accumulation follows from the batch sizes; a number of the launcher's would divide the loss.
             gradient_accumulation_plugin=GradientAccumulationPlugin(num_steps=1),
             log_with=list(config.trackers) or None,
             project_dir=config.output_dir,
@@ -220,7 +220,7 @@ def accumulate(model: torch.nn.Module, is_last: bool) -> Iterator[None]:
 
 
 def clip_gradients(optimizer: torch.optim.Optimizer | ShardedOptimizer, max_norm: float) -> torch.Tensor:
-    """Scale the gradients of all of the optimiser's parameters so that their common Euclidean norm is at most `max_norm`.
+    """Scale the gradients of all of the optimiser's parameters to a common Euclidean norm of `max_norm` at most.
 
     Returns:
         `torch.Tensor`: the norm before, a scalar on the device, of the whole gradient on every process.
