@@ -1,6 +1,6 @@
 # Copyright 2026 The diffusers-tryon authors.
 # SPDX-License-Identifier: Apache-2.0
-"""What one or several processes report of the same losses and of the same network; run by `test_fixed_validation.py`."""
+"""What one or several processes report of the same losses and network; run by `test_fixed_validation.py`."""
 
 import json
 import sys

@@ -1,6 +1,6 @@
 # Copyright 2026 The diffusers-tryon authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Many processes compute what one computes: DDP, FSDP2 and DeepSpeed, run for real through gloo (`parallel_worker.py`)."""
+"""Many processes compute what one computes: DDP, FSDP2 and DeepSpeed, run through gloo by `parallel_worker.py`."""
 
 import dataclasses
 import os

@@ -357,7 +357,7 @@ def test_a_broken_checkpoint_is_passed_over(pool, tmp_path, caplog):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"global_batch_size": 6, "micro_batch_size": 4}, "`global_batch_size` must be a multiple of `micro_batch_size`"),
+        ({"global_batch_size": 6, "micro_batch_size": 4}, "`global_batch_size` must be a multiple of `micro_batch"),
         ({"stage": "sr", "low_res_size": 32}, "`stage` is 'sr', and the network of `preset` tiny-base is one for"),
         ({"preset": "tiny-sr", "stage": "base", "low_res_size": None}, "`stage` is 'base', and the network"),
         ({"preset": "tiny-sr", "low_res_size": 64}, "`low_res_size` must make a smaller picture"),
