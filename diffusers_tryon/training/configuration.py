@@ -183,7 +183,10 @@ class TrainingConfig:
                 limits = f"at least {low}" if high == float("inf") else f"in {low} to {high}"
                 raise ValueError(f"`{name}` must be {limits}, got {value}.")
         if (self.preset is None) == (self.initial_model is None):
-            raise ValueError("Exactly one of `preset` and `initial_model` must be given.")
+            raise ValueError(
+                f"Exactly one of `preset` and `initial_model` must be given, got {self.preset!r} and "
+                f"{self.initial_model!r}; `--preset null` takes back the preset of a config."
+            )
         for name, needed in (
             ("unet_overrides", "preset"),
             ("lora_rank", "initial_model"),

@@ -5,7 +5,6 @@
 import json
 import logging
 import shutil
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -196,9 +195,14 @@ class RunFolder:
         """Make the folder `model` of the averaged weights, with its card, and push it if the run pushes."""
         config, folder = self.config, self.path / MODEL_FOLDER
         if config.lora_rank is None:
-            with tempfile.TemporaryDirectory(dir=self.path, prefix="tmp-") as temporary:
-                gathered.write_network(DEFAULT_TRACK, Path(temporary))
+            # Of one name, so that what a kill leaves is removed by the run that goes on.
+            temporary = self.path / "tmp-network"
+            shutil.rmtree(temporary, ignore_errors=True)
+            try:
+                gathered.write_network(DEFAULT_TRACK, temporary)
                 unet = self._network_class.from_pretrained(temporary)
+            finally:
+                shutil.rmtree(temporary, ignore_errors=True)
             is_pipeline = save_pipeline(
                 folder,
                 config.stage,

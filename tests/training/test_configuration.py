@@ -39,10 +39,14 @@ def test_settings_of_yaml_and_command_line(tmp_path, capsys):
         (["--augmentation.flip", "2"], "`flip` of the augmentation must be in [0, 1], got 2"),
         (["--augmentation.flop", "1"], "flop"),
         (["--rendered_size", "8"], "rendered_size"),
+        (["--initial_model", "m"], "`--preset null`"),
     ):
         with pytest.raises(SystemExit):
             parse_config(["--config", str(path), *arguments])
         assert message in capsys.readouterr().err
+    path.write_text("preset: tiny-base\ndataset: d\noutput_dir: o\n")
+    config, _ = parse_config(["--config", str(path), "--preset", "null", "--initial_model", "m"])
+    assert (config.preset, config.initial_model) == (None, "m")
 
 
 def test_settings_survive_their_file():

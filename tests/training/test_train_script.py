@@ -26,6 +26,7 @@ from training_runs import (
 from waiting import PATIENCE_SECONDS, wait_until
 
 from diffusers_tryon import ParallelUNetModel, TryOnCascadePipeline
+from diffusers_tryon.hub.export import load_components
 from diffusers_tryon.rendering.samples import render_pair
 from diffusers_tryon.rendering.writer import write_pairs
 from diffusers_tryon.training.checkpoints import checkpoint_step, list_checkpoints, newest_checkpoint
@@ -439,6 +440,14 @@ def test_a_run_pushes_while_it_trains_and_survives_a_hub_that_fails(pool, tmp_pa
     assert not any("optimizer" in name for name in files)
     assert str(tmp_path).encode() not in b"".join(files.values())
     assert make_picture(TryOnCascadePipeline.from_pretrained("me/run"), 32).size == (32, 32)
+
+
+def test_what_a_kill_left_of_publishing_is_removed(pool, tmp_path):
+    (tmp_path / "tmp-network").mkdir()
+    (tmp_path / "tmp-network" / "diffusion_pytorch_model.safetensors").write_bytes(b"half of it")
+    run_here(tmp_path, dataset=str(pool), max_steps=1)
+    assert not list(tmp_path.glob("tmp-*"))
+    load_components(tmp_path, "base", torch.float32)
 
 
 def test_a_model_that_cannot_be_written_does_not_stop_training(pool, tmp_path, caplog):
