@@ -451,7 +451,8 @@ def test_what_a_kill_left_of_publishing_is_removed(pool, tmp_path):
 
 
 def test_a_model_that_cannot_be_written_does_not_stop_training(pool, tmp_path, caplog):
-    training = start_here(tmp_path, dataset=pool, checkpoint_every=1, stop_at_step=2, hub_strategy="latest_folder")
+    changes = {"hub_model_id": "me/run", "hub_strategy": "latest_folder"}
+    training = start_here(tmp_path, dataset=pool, checkpoint_every=1, stop_at_step=2, **changes)
     (tmp_path / "tmp-model").write_text("in the way")
     training.run()
     assert checkpoint_step(newest_checkpoint(tmp_path)) == 2
