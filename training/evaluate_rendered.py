@@ -75,7 +75,7 @@ def evaluate_batch(
 
 def main(
     model: Annotated[Path, typer.Option(help="pipeline folder")],
-    count: Annotated[int, typer.Option(help="held-out rows")] = 64,
+    count: Annotated[int, typer.Option(min=1, help="held-out rows")] = 64,
     size: Annotated[int, typer.Option(help="side in pixels at which the rows are rendered")] = 128,
     seed: Annotated[int, typer.Option(help="of the rows and of the noise")] = 0,
     steps: Annotated[int | None, typer.Option(help="steps of the base stage")] = None,

@@ -323,4 +323,5 @@ def parse_config(arguments: list[str] | None = None) -> tuple[TrainingConfig, bo
     try:
         return TrainingConfig.from_dict(values), dry_run
     except ValueError as error:
-        parser.error(str(error))
+        # Without the usage, which is long.
+        parser.exit(2, f"train_tryon.py: {error}\n")

@@ -53,7 +53,7 @@ def report(folder: Path) -> dict:
     validation_losses = fixed.losses(unet, stop=lambda: False)
     sheet = fixed.draw_sheets(unet, folder, 1, stop=lambda: False)
     shards = {type(parameter).__name__ for parameter in unet.parameters()}
-    machine = ("images_per_second", "data_wait_share", "peak_memory_gib")
+    machine = ("seconds", "images_per_second", "data_wait_share", "peak_memory_gib")
     found = {
         "num_processes": world_size,
         "parameters": sorted(shards),
