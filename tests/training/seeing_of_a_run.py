@@ -14,7 +14,7 @@ from diffusers_tryon.schedules import create_scheduler
 from diffusers_tryon.training.configuration import TrainingConfig
 from diffusers_tryon.training.metrics import RunMetrics, read_metrics
 from diffusers_tryon.training.order import local_indices
-from diffusers_tryon.training.parallel import create_accelerator, distribute
+from diffusers_tryon.training.parallel import create_accelerator, distribute, leave
 from diffusers_tryon.training.stage import LossOutput, TrainingStage
 from diffusers_tryon.training.validation import FixedValidation
 
@@ -64,7 +64,7 @@ def report(folder: Path) -> dict:
     if accelerator.is_main_process:
         assert len(read_metrics(folder)) == 1
         (folder / "found.json").write_text(json.dumps(found))
-    accelerator.end_training()
+    leave(accelerator)
     return found
 
 

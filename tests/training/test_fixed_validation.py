@@ -7,9 +7,7 @@ import dataclasses
 import json
 import math
 import os
-import socket
 import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +17,7 @@ from accelerate import Accelerator
 from diffusers import DDPMScheduler
 from PIL import Image
 from seeing_of_a_run import report
+from training_runs import launcher
 
 from diffusers_tryon import TryOnCascadePipeline, create_unet
 from diffusers_tryon.rendering.stream import RenderedRows
@@ -196,28 +195,13 @@ def test_psnr_is_of_the_edited_region():
     assert edited_psnr(image, truth, agnostic + (agnostic == 0)).tolist() == pytest.approx(expected, rel=1e-5)
 
 
-def free_port() -> int:
-    with socket.socket() as server:
-        server.bind(("127.0.0.1", 0))
-        return server.getsockname()[1]
-
-
 @pytest.mark.slow
 def test_two_processes_with_sharded_weights_report_what_one_does(tmp_path, monkeypatch):
     monkeypatch.setenv("ACCELERATE_USE_CPU", "true")
     one = report(tmp_path / "one")
     script = Path(__file__).with_name("seeing_of_a_run.py")
-    launch = [
-        sys.executable,
-        "-m",
-        "torch.distributed.run",
-        "--nproc-per-node",
-        "2",
-        "--master-port",
-        str(free_port()),
-    ]
     environment = os.environ | {"ACCELERATE_USE_FSDP": "true", "FSDP_VERSION": "2", "OMP_NUM_THREADS": "1"}
-    subprocess.run([*launch, str(script), str(tmp_path / "two")], check=True, env=environment)
+    subprocess.run([*launcher(2), str(script), str(tmp_path / "two")], check=True, env=environment)
     two = json.loads((tmp_path / "two" / "found.json").read_text())
     assert (two["num_processes"], two["parameters"]) == (2, ["DTensor"])
     assert two["training"] == pytest.approx(one["training"], rel=1e-6)

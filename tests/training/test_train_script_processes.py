@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from training_runs import ROOT, assert_same_state, command_line, free_port, launch, metrics_of, run_here, start_here
+from training_runs import ROOT, assert_same_state, command_line, launch, launcher, metrics_of, run_here, start_here
 from waiting import PATIENCE_SECONDS, wait_until
 
 from diffusers_tryon import TryOnCascadePipeline
@@ -64,9 +64,8 @@ def test_processes_equal_accumulation_and_resume_bit_for_bit(pool, tmp_path, num
 
 def test_a_signal_to_one_process_ends_all_of_them(pool, tmp_path):
     changes = {"dataset": pool, "max_steps": 10_000, "checkpoint_every": 10_000}
-    launcher = ["-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", str(free_port())]
     run = subprocess.Popen(
-        [sys.executable, *launcher, *command_line(tmp_path, **changes)],
+        [*launcher(2), *command_line(tmp_path, **changes)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -92,9 +91,8 @@ if training.accelerator.process_index == 1:
     training.parameters[0].data.view(-1)[0] += 1e-3
 training.run()
 """
-    launcher = ["-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", str(free_port())]
     result = subprocess.run(
-        [sys.executable, *launcher, "--no-python", sys.executable, "-c", program],
+        [*launcher(2), "--no-python", sys.executable, "-c", program],
         capture_output=True,
         text=True,
         env={

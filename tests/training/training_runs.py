@@ -5,7 +5,6 @@
 import importlib.util
 import json
 import os
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -91,19 +90,17 @@ def run_script(output_dir: Path, environment: dict[str, str] | None = None, **ch
 
 def launch(num_processes: int, output_dir: Path, environment: dict[str, str] | None = None, **changes: Any):
     """Train in several processes on this machine's CPUs."""
-    launcher = ["-m", "torch.distributed.run", "--nproc-per-node", str(num_processes)]
     return subprocess.run(
-        [sys.executable, *launcher, "--master-port", str(free_port()), *command_line(output_dir, **changes)],
+        [*launcher(num_processes), *command_line(output_dir, **changes)],
         capture_output=True,
         text=True,
         env={**os.environ, "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1", **(environment or {})},
     )
 
 
-def free_port() -> int:
-    with socket.socket() as server:
-        server.bind(("127.0.0.1", 0))
-        return server.getsockname()[1]
+def launcher(num_processes: int) -> list[str]:
+    """The command that starts so many processes of a script, which meet at a port that nothing else has."""
+    return [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(num_processes)]
 
 
 def state_of(run_dir: Path) -> dict[str, torch.Tensor]:
