@@ -59,8 +59,13 @@ class CheckpointMirror:
     def copy(self, checkpoint: Path) -> None:
         """Have the mirror hold a checkpoint; returns at once. One that still waits is passed over."""
         staged = self.staging_dir / checkpoint.name
-        # Links: the checkpoint may be removed while it is copied.
-        shutil.copytree(checkpoint, staged, copy_function=_link_or_copy, dirs_exist_ok=True)
+        try:
+            # Links: the checkpoint may be removed while it is copied.
+            shutil.copytree(checkpoint, staged, copy_function=_link_or_copy, dirs_exist_ok=True)
+        except OSError as error:  # a full disk, where there are no links
+            shutil.rmtree(staged, ignore_errors=True)
+            logger.warning("%s is not copied to %s, it cannot be set aside: %r", checkpoint.name, self.url, error)
+            return
         with self._changed:
             passed_over, self._waiting = self._waiting, staged
             self._changed.notify_all()
@@ -68,13 +73,17 @@ class CheckpointMirror:
             shutil.rmtree(passed_over, ignore_errors=True)
 
     def close(self, timeout_seconds: float) -> bool:
-        """Wait at most so long for what is being copied; returns whether all arrived."""
+        """Wait at most so long for what is being copied, and warn of what did not arrive; returns whether all did."""
         with self._changed:
             self._is_closing = True
             self._changed.notify_all()
             arrived = self._changed.wait_for(lambda: not self._is_busy and self._waiting is None, timeout_seconds)
             self._is_abandoned = not arrived
             self._changed.notify_all()
+        if arrived:
+            shutil.rmtree(self.staging_dir, ignore_errors=True)
+        else:
+            logger.warning("The newest checkpoint was not copied to %s in time; it is in the run's folder.", self.url)
         return arrived
 
     def _work(self) -> None:
@@ -112,7 +121,9 @@ class CheckpointMirror:
             self.file_system.makedirs(posixpath.dirname(remote), exist_ok=True)
             self.file_system.put_file(str(path), remote)
         for old in complete_checkpoints(self.file_system, self.folder)[: -self.keep]:
-            self.file_system.rm(old, recursive=True)
+            # Where the mirror has later steps, of a run that was begun anew, the copy just made is the one to keep.
+            if posixpath.basename(old) != staged.name:
+                self.file_system.rm(old, recursive=True)
 
 
 def _link_or_copy(source: str, target: str) -> None:

@@ -50,7 +50,7 @@ def test_the_newest_checkpoint_comes_back_whole(url, tmp_path):
     assert path.name == "step-00000003" and find_damage(path) is None
     assert (path / "ema" / "weights").read_bytes() == bytes([3]) * 100_000
     assert list_checkpoints(tmp_path / "other machine") == [path]
-    assert not list((tmp_path / "staging").iterdir())
+    assert not (tmp_path / "staging").exists()
 
 
 def test_what_arrives_damaged_or_was_cut_off_is_passed_over(url, tmp_path, caplog):
@@ -89,6 +89,34 @@ def test_a_mirror_that_fails_is_retried_and_then_only_warned_of(url, tmp_path, c
     assert mirror.close(30)
     assert len(failures) == 2 and caplog.text.count("no route") == 2
     assert len(complete_checkpoints(*open_mirror(url))) == 1
+
+
+def test_a_copy_that_does_not_arrive_is_told_at_the_end(url, tmp_path, caplog):
+    mirror = CheckpointMirror(url, 1, tmp_path / "staging", pauses=(30,))
+    mirror.folder = None  # no path can be made of it
+    save(tmp_path / "run", mirror, [1])
+    assert not mirror.close(0.2)
+    assert f"not copied to {url} in time" in caplog.text
+
+
+def test_a_checkpoint_that_cannot_be_set_aside_does_not_end_training(url, tmp_path, caplog):
+    mirror = CheckpointMirror(url, 1, tmp_path / "staging")
+    (tmp_path / "staging").write_text("a file where the folder has to be")
+    save(tmp_path / "run", mirror, [1])
+    assert mirror.close(30)
+    assert "step-00000001 is not copied" in caplog.text
+    assert [path.name for path in list_checkpoints(tmp_path / "run")] == ["step-00000001"]
+
+
+def test_the_copy_just_made_stays_beside_later_steps_of_another_run(url, tmp_path):
+    before = CheckpointMirror(url, 1, tmp_path / "staging before")
+    save(tmp_path / "before", before, [9])
+    assert before.close(30)
+    mirror = CheckpointMirror(url, 1, tmp_path / "staging")
+    save(tmp_path / "run", mirror, [1])
+    assert mirror.close(30)
+    names = [name.rsplit("/")[-1] for name in complete_checkpoints(*open_mirror(url))]
+    assert names == ["step-00000001", "step-00000009"]
 
 
 def test_an_unknown_protocol_is_named():
