@@ -6,10 +6,12 @@ from pathlib import Path
 
 
 DEFAULT_CHECKPOINT = "tryon-cascade-first"
+# Of a pipeline, and of a single network.
+_INDEX_FILES = ("model_index.json", "config.json")
 
 
 def shipped_checkpoint(name: str = DEFAULT_CHECKPOINT) -> Path:
-    """The folder of a checkpoint that comes with the package, for `TryOnCascadePipeline.from_pretrained`.
+    """The folder of a checkpoint that comes with the package, for the `from_pretrained` of its class.
 
     Args:
         name (`str`, *optional*, defaults to `"tryon-cascade-first"`): A folder of `hub_cards/`.
@@ -21,6 +23,6 @@ def shipped_checkpoint(name: str = DEFAULT_CHECKPOINT) -> Path:
     # Inside the package once it is installed, beside it in a checkout.
     folders = [package / "hub_cards" / name, package.parent / "hub_cards" / name]
     for folder in folders:
-        if (folder / "model_index.json").is_file():
+        if any((folder / index).is_file() for index in _INDEX_FILES):
             return folder
     raise ValueError(f"`name` must be a checkpoint that comes with the package, got {name!r}; looked in {folders}.")
