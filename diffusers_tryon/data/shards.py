@@ -4,8 +4,8 @@
 all.
 
 A folder holds `<split>-00000.parquet` and so on; `__source__/<split>.json`, which says what the rows are made of, so
-that rows of another source are never mixed in; and `__rejected__/<split>-00000.jsonl` where rows of a shard could not
-be made.
+that rows of another source are never mixed in; `__rejected__/<split>-00000.jsonl` where rows of a shard could not be
+made; and `__warnings__/<split>-00000.jsonl` where something about them is doubtful.
 """
 
 import hashlib
@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Any, BinaryIO, TypeVar
+from typing import Any, BinaryIO, NamedTuple, TypeVar
 
 import pyarrow as pa
 import pyarrow.parquet as parquet
@@ -37,12 +37,12 @@ Task = TypeVar("Task")
 
 # `datasets` passes over folders with such names; anything else it may take for data of the split.
 REJECTED_FOLDER = "__rejected__"
+WARNINGS_FOLDER = "__warnings__"
 SOURCE_FOLDER = "__source__"
 # Streaming reads whole row groups.
 _ROWS_PER_GROUP = 100
 # What a worker is handed at a time, and how much of it waits, so that a worker never idles while a shard is written.
 _TASKS_PER_CHUNK = 4
-_TASKS_TOGETHER = 16
 _CHUNKS_AHEAD_PER_WORKER = 8
 _METADATA_KEY = b"diffusers_tryon"
 # What torchrun (and accelerate with it), Open MPI and MPICH tell a process: its number and how many there are.
@@ -51,6 +51,20 @@ _LAUNCHER_VARIABLES = (
     ("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE"),
     ("PMI_RANK", "PMI_SIZE"),
 )
+
+
+class BuiltRow(NamedTuple):
+    """What became of a task.
+
+    Attributes:
+        row: a row for `rows.encode_row`, or None.
+        error: why there is none.
+        warnings: what is doubtful about the row.
+    """
+
+    row: dict[str, Any] | None
+    error: str | None = None
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -111,7 +125,8 @@ def write_shards(
     workers: int = 1,
     process_index: int = 0,
     num_processes: int = 1,
-    build_rows: Callable[[list[Task]], list[dict[str, Any]]] | None = None,
+    build_rows: Callable[[list[Task]], list[BuiltRow]] | None = None,
+    tasks_together: int = 16,
 ) -> ShardReport:
     """Build a row from every task and write `out_dir/<split>-<number>.parquet`.
 
@@ -121,7 +136,8 @@ def write_shards(
     Fewer tasks than a folder has leave the folder as it is. Two runs must not write the same shards at the same time.
 
     A task whose row cannot be made (`ValueError`, `OSError`) is left out and listed with its id and the error in
-    `out_dir/__rejected__/<split>-<number>.jsonl`. Any other exception stops the call; finished shards stay.
+    `out_dir/__rejected__/<split>-<number>.jsonl`. Any other exception stops the call; finished shards stay. Warnings
+    of `build_rows` are listed in `out_dir/__warnings__/<split>-<number>.jsonl`.
 
     Args:
         tasks (`Sequence`): small picklable values.
@@ -135,14 +151,16 @@ def write_shards(
         workers (`int`): processes, one thread each; 1 builds the rows in this one.
         process_index, num_processes (`int`): this process writes the shards with k % num_processes == process_index,
             see `process_position`.
-        build_rows (`Callable`, *optional*): makes the rows of a few tasks together, where that is faster; it rejects
-            none, and is used instead of `build_row`.
+        build_rows (`Callable`, *optional*): makes the rows of a few tasks together, where that is faster, and is used
+            instead of `build_row`. It rejects a row by its `BuiltRow`, not by an exception.
+        tasks_together (`int`): how many tasks `build_rows` is given at once, all of one shard, so that what it is
+            given does not depend on processes and interruptions either.
 
     Raises:
         ValueError: a bad argument, or `out_dir` holds other rows or a broken shard.
         ChildProcessError: a worker was killed, for instance because memory ran out.
     """
-    _check_arguments(split, tasks, rows_per_shard, workers, process_index, num_processes)
+    _check_arguments(split, tasks, rows_per_shard, workers, process_index, num_processes, tasks_together)
     out_dir = Path(out_dir)
     features = dataset_features(extra_columns)
     if out_dir.exists() and not out_dir.is_dir():
@@ -168,27 +186,29 @@ def write_shards(
 
     began = time.perf_counter()
     num_rows = num_rejected = 0
-    remaining = (task for of_shard in to_write.values() for task in of_shard)
     total = sum(map(len, to_write.values()))
     if build_rows is None:
         build, chunk_size = partial(_build, build_row, features, task_id), 1 if workers == 1 else _TASKS_PER_CHUNK
     else:
-        build, chunk_size = partial(_build_together, build_rows, features), _TASKS_TOGETHER
+        build, chunk_size = partial(_build_together, build_rows, features, task_id), tasks_together
+    chunks = (
+        of_shard[start : start + chunk_size]
+        for of_shard in to_write.values()
+        for start in range(0, len(of_shard), chunk_size)
+    )
     with (
         tqdm(total=total, unit="row", desc=split, disable=process_index != 0 or not total) as bar,
-        _results(build, remaining, chunk_size, workers if total else 1) as results,
+        _results(build, chunks, workers if total else 1) as results,
     ):
         for path, of_shard in to_write.items():
-            ids, rows, rejected = list(map(task_id, of_shard)), [], []
-            for name, (row, error) in zip(ids, islice(results, len(ids))):
-                if error is None:
-                    rows.append(row)
-                else:
-                    rejected.append({"id": name, "error": error})
+            ids, built = list(map(task_id, of_shard)), []
+            for result in islice(results, len(ids)):
+                built.append(result)
                 bar.update()
-            _write_shard(path, ids, rows, rejected, features)
-            num_rows += len(rows)
-            num_rejected += len(rejected)
+            _write_shard(path, ids, built, features)
+            rejected_of_shard = sum(row.error is not None for row in built)
+            num_rows += len(built) - rejected_of_shard
+            num_rejected += rejected_of_shard
             if num_rejected:
                 bar.set_postfix(rejected=num_rejected)
     return ShardReport(
@@ -197,21 +217,32 @@ def write_shards(
 
 
 def _check_arguments(
-    split: str, tasks: Sequence, rows_per_shard: int, workers: int, process_index: int, num_processes: int
+    split: str,
+    tasks: Sequence,
+    rows_per_shard: int,
+    workers: int,
+    process_index: int,
+    num_processes: int,
+    tasks_together: int,
 ) -> None:
     if not split.isidentifier():
         raise ValueError(f"`split` must be a word such as train or test, got {split!r}.")
     if len(tasks) == 0:
         raise ValueError("`tasks` must not be empty.")
-    for name, value in (("rows_per_shard", rows_per_shard), ("workers", workers), ("num_processes", num_processes)):
+    for name, value in (
+        ("rows_per_shard", rows_per_shard),
+        ("workers", workers),
+        ("num_processes", num_processes),
+        ("tasks_together", tasks_together),
+    ):
         if not isinstance(value, int) or value < 1:
             raise ValueError(f"`{name}` must be an integer of at least 1, got {value!r}.")
     if process_index not in range(num_processes):
         raise ValueError(f"`process_index` must be from 0 to {num_processes - 1}, got {process_index!r}.")
 
 
-def _rejected_path(shard_path: Path) -> Path:
-    return shard_path.parent / REJECTED_FOLDER / f"{shard_path.stem}.jsonl"
+def _list_path(shard_path: Path, folder: str) -> Path:
+    return shard_path.parent / folder / f"{shard_path.stem}.jsonl"
 
 
 @contextmanager
@@ -256,7 +287,8 @@ def _claim_split(out_dir: Path, split: str, settings: dict[str, Any]) -> None:
 
 def _remove_leftovers(out_dir: Path, split: str, process_index: int, num_processes: int) -> None:
     """Remove what killed runs left unfinished of the shards that this process writes."""
-    for folder, suffix in ((out_dir, ".parquet"), (out_dir / REJECTED_FOLDER, ".jsonl")):
+    lists = ((out_dir / folder, ".jsonl") for folder in (REJECTED_FOLDER, WARNINGS_FOLDER))
+    for folder, suffix in ((out_dir, ".parquet"), *lists):
         for path in folder.glob(f".{split}-*{suffix}.*.tmp"):
             number = path.name.removeprefix(f".{split}-").split(".")[0]
             if number.isdecimal() and int(number) % num_processes == process_index:
@@ -286,20 +318,28 @@ def _is_finished(path: Path, ids: list[str]) -> bool:
 
 
 def _num_rejected(shard_path: Path) -> int:
-    path = _rejected_path(shard_path)
+    path = _list_path(shard_path, REJECTED_FOLDER)
     return len(path.read_bytes().splitlines()) if path.exists() else 0
 
 
-def _write_shard(path: Path, ids: list[str], rows: list[dict], rejected: list[dict], features: Features) -> None:
-    # The list of rejected rows comes first: with the shard in its place the work counts as done.
-    if rejected:
-        with replacing(_rejected_path(path)) as file:
-            file.write("".join(json.dumps(entry) + "\n" for entry in rejected).encode())
-    else:
-        _rejected_path(path).unlink(missing_ok=True)
+def _write_shard(path: Path, ids: list[str], built: list[BuiltRow], features: Features) -> None:
+    rejected = [{"id": name, "error": row.error} for name, row in zip(ids, built) if row.error is not None]
+    doubtful = [{"id": name, "warnings": row.warnings} for name, row in zip(ids, built) if row.warnings]
+    # The lists come first: with the shard in its place the work counts as done.
+    _write_list(_list_path(path, REJECTED_FOLDER), rejected)
+    _write_list(_list_path(path, WARNINGS_FOLDER), doubtful)
+    rows = [row.row for row in built if row.error is None]
     about_tasks = json.dumps({"tasks": len(ids), "task_ids": hash_ids(ids)}).encode()
     with replacing(path) as file:
         write_parquet(file, rows, features, {_METADATA_KEY: about_tasks})
+
+
+def _write_list(path: Path, entries: list[dict[str, Any]]) -> None:
+    if not entries:
+        path.unlink(missing_ok=True)
+        return
+    with replacing(path) as file:
+        file.write("".join(json.dumps(entry) + "\n" for entry in entries).encode())
 
 
 def write_parquet(
@@ -318,17 +358,21 @@ def write_table(file: BinaryIO, table: pa.Table) -> None:
             writer.write_table(table, row_group_size=_ROWS_PER_GROUP)
 
 
+def _encode(row: dict[str, Any], features: Features) -> dict[str, Any]:
+    row = encode_row(row)
+    return features.encode_example({name: row[name] for name in features})
+
+
 def _build(
     build_row: Callable[[Task], dict], features: Features, task_id: Callable[[Task], str], tasks: list[Task]
-) -> list[tuple[dict | None, str | None]]:
+) -> list[BuiltRow]:
     """For each task its encoded row, or why there is none."""
     results = []
     for task in tasks:
         try:
-            row = encode_row(build_row(task))
-            results.append((features.encode_example({name: row[name] for name in features}), None))
+            results.append(BuiltRow(_encode(build_row(task), features)))
         except (ValueError, OSError) as error:
-            results.append((None, str(error)))
+            results.append(BuiltRow(None, str(error)))
         except Exception as error:
             error.add_note(f"The row that was being made: {task_id(task)}")
             raise
@@ -336,22 +380,27 @@ def _build(
 
 
 def _build_together(
-    build_rows: Callable[[list[Task]], list[dict]], features: Features, tasks: list[Task]
-) -> list[tuple[dict, None]]:
-    """The encoded rows of the tasks."""
-    rows = map(encode_row, build_rows(tasks))
-    return [(features.encode_example({name: row[name] for name in features}), None) for row in rows]
+    build_rows: Callable[[list[Task]], list[BuiltRow]],
+    features: Features,
+    task_id: Callable[[Task], str],
+    tasks: list[Task],
+) -> list[BuiltRow]:
+    """The same for tasks whose rows are made together."""
+    try:
+        built = build_rows(tasks)
+        return [
+            result if result.row is None else result._replace(row=_encode(result.row, features)) for result in built
+        ]
+    except Exception as error:
+        error.add_note(f"The rows that were being made: {task_id(tasks[0])} to {task_id(tasks[-1])}")
+        raise
 
 
 @contextmanager
 def _results(
-    build: Callable[[list[Task]], list[tuple[dict | None, str | None]]],
-    tasks: Iterator[Task],
-    chunk_size: int,
-    workers: int,
-) -> Iterator[Iterator[tuple[dict | None, str | None]]]:
+    build: Callable[[list[Task]], list[BuiltRow]], chunks: Iterator[list[Task]], workers: int
+) -> Iterator[Iterator[BuiltRow]]:
     """The results of `build` in the order of the tasks, made in this process or by workers a little ahead."""
-    chunks = iter(lambda: list(islice(tasks, chunk_size)), [])
     if workers == 1:
         yield (result for chunk in chunks for result in build(chunk))
         return
@@ -359,7 +408,7 @@ def _results(
         workers, "Finished shards are kept: the same call goes on where this one stopped"
     ) as executor:
 
-        def in_order() -> Iterator[tuple[dict | None, str | None]]:
+        def in_order() -> Iterator[BuiltRow]:
             pending = deque()
             for chunk in chunks:
                 pending.append(executor.submit(build, chunk))

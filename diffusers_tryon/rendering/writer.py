@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from ..data.shards import ShardReport, write_shards
+from ..data.shards import BuiltRow, ShardReport, write_shards
 from .samples import (
     PAIR_COLUMNS,
     RENDERER_VERSION,
@@ -36,8 +36,9 @@ def _render_row(index: int, seed: int, size: int, split: str, unpaired: bool, ca
 
 def _render_together(
     indices: list[int], seed: int, size: int, split: str, unpaired: bool, category: str | None, device: str
-) -> list[Row]:
-    return render_rows([row_seed(seed, index) for index in indices], size, split, category, unpaired, device)
+) -> list[BuiltRow]:
+    rows = render_rows([row_seed(seed, index) for index in indices], size, split, category, unpaired, device)
+    return [BuiltRow(row) for row in rows]
 
 
 def _row_id(index: int, seed: int, split: str, unpaired: bool, category: str | None) -> str:

@@ -16,7 +16,7 @@ from test_rows import assert_same_row
 
 from diffusers_tryon.data.rows import RowError, decode_row
 from diffusers_tryon.data.schema import dataset_features
-from diffusers_tryon.data.shards import hash_ids, process_position, write_shards
+from diffusers_tryon.data.shards import BuiltRow, hash_ids, process_position, write_shards
 
 
 SOURCE = {"name": "noise", "size": 8}
@@ -63,8 +63,23 @@ def row_with_threads(number: int) -> dict:
     return noise_row(number) | {"source": os.environ.get("OMP_NUM_THREADS", "unset")}
 
 
-def noise_rows(numbers: list[int]) -> list[dict]:
-    return [noise_row(number) for number in numbers]
+def noise_rows(numbers: list[int]) -> list[BuiltRow]:
+    return [BuiltRow(noise_row(number)) for number in numbers]
+
+
+def rows_doubted_and_rejected(numbers: list[int]) -> list[BuiltRow]:
+    """Row 1 is rejected, 2 and 4 are doubtful, 5 is rejected and doubtful."""
+    errors, warnings = {1: "no row 1", 5: "no row 5"}, {2: ("blurred",), 4: ("small", "dark"), 5: ("blurred",)}
+    return [BuiltRow(None if n in errors else noise_row(n), errors.get(n), warnings.get(n, ())) for n in numbers]
+
+
+def tell_what_is_together(numbers: list[int], told: list[list[int]]) -> list[BuiltRow]:
+    told.append(list(numbers))
+    return noise_rows(numbers)
+
+
+def rows_or_a_bug(numbers: list[int]) -> list[BuiltRow]:
+    return [BuiltRow({"id": noise_id(number)}) for number in numbers]
 
 
 @pytest.fixture(scope="module")
@@ -100,6 +115,47 @@ def test_workers_write_the_same_bytes_as_one_process(whole, tmp_path):
 def test_rows_built_together_give_the_same_bytes(workers, whole, tmp_path):
     write(tmp_path, build_row=None, build_rows=noise_rows, workers=workers)
     assert contents(tmp_path) == whole
+
+
+def test_rows_built_together_are_rejected_one_by_one_and_doubts_are_listed(whole, tmp_path):
+    arguments = {"build_row": None, "build_rows": rows_doubted_and_rejected}
+    report = write(tmp_path, **arguments)
+    assert (report.rows_written, report.rows_rejected) == (5, 2)
+    loaded = load_dataset(str(tmp_path), split="train", streaming=True)
+    assert [row["id"] for row in loaded] == [noise_id(number) for number in (0, 2, 3, 4, 6)]
+    assert rejected(tmp_path, 0) == [{"id": "row/1", "error": "no row 1"}]
+    lists = sorted((tmp_path / "__warnings__").iterdir())
+    assert [path.name for path in lists] == ["train-00000.jsonl", "train-00001.jsonl"]
+    assert [json.loads(line) for path in lists for line in path.read_text().splitlines()] == [
+        {"id": "row/2", "warnings": ["blurred"]},
+        {"id": "row/4", "warnings": ["small", "dark"]},
+        {"id": "row/5", "warnings": ["blurred"]},
+    ]
+    # Whoever writes the shards, and when.
+    for index in (1, 0):
+        write(tmp_path / "two", process_index=index, num_processes=2, tasks_together=1, **arguments)
+    assert contents(tmp_path / "two") == {
+        name: data for name, data in contents(tmp_path).items() if not name.startswith("two/")
+    }
+    # Mended rows leave the lists.
+    for path in tmp_path.glob("*.parquet"):
+        path.unlink()
+    write(tmp_path, build_row=None, build_rows=noise_rows)
+    assert {name: data for name, data in contents(tmp_path).items() if not name.startswith("two/")} == whole
+
+
+def test_what_is_built_together_is_of_one_shard(whole, tmp_path):
+    told: list[list[int]] = []
+    write(tmp_path, build_row=None, build_rows=partial(tell_what_is_together, told=told), tasks_together=2)
+    assert told == [[0, 1], [2], [3, 4], [5], [6]]
+    assert contents(tmp_path) == whole
+
+
+def test_an_exception_while_rows_are_built_together_names_them(tmp_path):
+    with pytest.raises(KeyError) as caught:
+        write(tmp_path, build_row=None, build_rows=rows_or_a_bug)
+    assert caught.value.__notes__ == ["The rows that were being made: row/0 to row/2"]
+    assert list(contents(tmp_path)) == ["__source__/train.json"]
 
 
 def test_a_worker_has_one_thread(tmp_path, monkeypatch):
@@ -211,11 +267,13 @@ def test_a_killed_worker_is_an_error_and_the_call_can_be_repeated(tmp_path):
 
 
 def test_what_killed_runs_left_is_removed_by_the_process_whose_shard_it_is(tmp_path):
-    (tmp_path / "__rejected__").mkdir()
+    for folder in ("__rejected__", "__warnings__"):
+        (tmp_path / folder).mkdir()
     leftovers = [
         ".train-00000.parquet.0a.tmp",
         ".train-00001.parquet.0a.tmp",
         "__rejected__/.train-00003.jsonl.0a.tmp",
+        "__warnings__/.train-00003.jsonl.0a.tmp",
     ]
     others = [".test-00000.parquet.0a.tmp", ".train-notes.tmp", "notes.txt"]
     for name in leftovers + others:
@@ -291,6 +349,7 @@ def test_a_foreign_settings_file_is_named_and_kept(tmp_path, content):
     [
         ({"count": 0}, "`tasks` must not be empty"),
         ({"rows_per_shard": 0}, "`rows_per_shard` must be an integer of at least 1, got 0"),
+        ({"tasks_together": 0}, "`tasks_together` must be an integer of at least 1, got 0"),
         ({"workers": 1.5}, "`workers` must be an integer of at least 1, got 1.5"),
         ({"num_processes": 0}, "`num_processes` must be an integer of at least 1, got 0"),
         ({"process_index": 2, "num_processes": 2}, "`process_index` must be from 0 to 1, got 2"),
