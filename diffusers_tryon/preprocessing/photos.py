@@ -7,6 +7,7 @@ import warnings
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
@@ -23,8 +24,8 @@ from .errors import (
 )
 
 
-# A file, a PIL image of any 8-bit mode, or an array (H, W), (H, W, 3) or (H, W, 4) uint8.
-PhotoInput = str | Path | Image.Image | np.ndarray
+# A file or the bytes of one, a PIL image of any 8-bit mode, or an array (H, W), (H, W, 3) or (H, W, 4) uint8.
+PhotoInput = str | Path | bytes | Image.Image | np.ndarray
 
 # A photograph of more pixels is read at a smaller size: nobody needs more of a person, and each takes up to 12 bytes.
 MAX_PIXELS = 50_000_000
@@ -79,7 +80,7 @@ def read_photo(photo: PhotoInput, name: str) -> Photo:
     one that does not fit is ignored, as viewers do.
 
     Args:
-        photo (`PhotoInput`): a file; a PIL image of any mode but "I" and "F", whose range nothing tells; or an array
+        photo (`PhotoInput`): a file or the bytes of one; a PIL image of any mode but "I" and "F", whose range nothing tells; or an array
             (H, W), (H, W, 3) or (H, W, 4) uint8. An image or array is not changed.
         name (`str`): what errors and warnings call it.
 
@@ -88,8 +89,8 @@ def read_photo(photo: PhotoInput, name: str) -> Photo:
             would not fit into memory; or `photo` is something else.
         PhotoTooSmallError: a side has fewer than `MIN_SIDE` pixels.
     """
-    if isinstance(photo, (str, Path)):
-        image, count = _read_file(Path(photo), name)
+    if isinstance(photo, (str, Path, bytes)):
+        image, count = _read_file(photo if isinstance(photo, bytes) else Path(photo), name)
     else:
         image = _upright_copy(photo, name)
         count = image.width * image.height
@@ -161,12 +162,13 @@ def measured_blur(pixels: np.ndarray) -> float:
     return math.sqrt(max(variance, 0.0))
 
 
-def _read_file(path: Path, name: str) -> tuple[Image.Image, int]:
+def _read_file(file: Path | bytes, name: str) -> tuple[Image.Image, int]:
     """The upright image of a file, and how many pixels the file has."""
-    if not path.is_file():
+    path = file if isinstance(file, Path) else "what it holds"
+    if isinstance(file, Path) and not file.is_file():
         raise UnreadablePhotoError(f"`{name}` must be a picture file, there is none at {path}.")
     try:
-        with _open_image(path) as image:
+        with file.open("rb") if isinstance(file, Path) else BytesIO(file) as data, _open_image(data) as image:
             count = image.width * image.height
             if isinstance(image, JpegImageFile):
                 _choose_jpeg_scale(image)
@@ -183,16 +185,16 @@ def _read_file(path: Path, name: str) -> tuple[Image.Image, int]:
         raise UnreadablePhotoError(f"`{name}` could not be read, {path} is broken or cut short: {error}") from error
 
 
-def _open_image(path: Path) -> Image.Image:
-    with path.open("rb") as file:
-        is_jpeg = file.read(len(_JPEG_START)) == _JPEG_START
+def _open_image(file: BinaryIO) -> Image.Image:
+    is_jpeg = file.read(len(_JPEG_START)) == _JPEG_START
+    file.seek(0)
     if is_jpeg:
         # Not by `Image.open`, which refuses the largest cameras' photographs before their scale can be chosen.
-        return JpegImageFile(path)
+        return JpegImageFile(file)
     with warnings.catch_warnings():
         # What is large is reduced, and a warning of our own says so.
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-        return Image.open(path)
+        return Image.open(file)
 
 
 def _choose_jpeg_scale(image: JpegImageFile) -> None:

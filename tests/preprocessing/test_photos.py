@@ -41,7 +41,7 @@ def assert_refused(photo, match: str) -> None:
 
 def test_a_file_an_image_and_an_array_give_the_same(pixels, tmp_path):
     path = write(Image.fromarray(pixels), tmp_path / "photo.png")
-    for photo in (path, str(path), Image.fromarray(pixels), Image.open(path), pixels):
+    for photo in (path, str(path), path.read_bytes(), Image.fromarray(pixels), Image.open(path), pixels):
         read = read_photo(photo, "person_photo")
         assert np.array_equal(read.pixels, pixels) and read.opacity is None and read.warnings == ()
         assert read.name == "person_photo" and read.pixels.flags.writeable
@@ -136,3 +136,12 @@ def test_the_first_picture_of_an_animation_is_taken(tmp_path):
     for suffix in ("gif", "png"):
         path = write(frames[0], tmp_path / f"frames.{suffix}", save_all=True, append_images=frames[1:])
         assert (read_photo(path, "person_photo").pixels == (255, 0, 0)).all(), suffix
+
+
+def test_the_bytes_of_a_file_are_refused_as_the_file_is(pixels, tmp_path):
+    data = write(Image.fromarray(pixels), tmp_path / "photo.jpg").read_bytes()
+    assert_refused(data[: len(data) // 2], "`person_photo` could not be read, what it holds is broken or cut short")
+    assert_refused(
+        b"something else", "`person_photo` must be a picture file such as PNG or JPEG, what it holds is not"
+    )
+    assert_refused(b"", "`person_photo` must be a picture file")
