@@ -24,7 +24,7 @@ from .errors import (
 )
 
 
-# A file or the bytes of one, a PIL image of any 8-bit mode, or an array (H, W), (H, W, 3) or (H, W, 4) uint8.
+# A file or the bytes of one, a PIL image, or an array (H, W), (H, W, 3) or (H, W, 4) uint8.
 PhotoInput = str | Path | bytes | Image.Image | np.ndarray
 
 # A photograph of more pixels is read at a smaller size: nobody needs more of a person, and each takes up to 12 bytes.
@@ -35,6 +35,8 @@ MIN_SIDE = 64
 _MAX_JPEG_PIXELS, _MAX_PROGRESSIVE_PIXELS = 500_000_000, 180_000_000
 _JPEG_SCALES = (1, 2, 4, 8)
 _JPEG_START = b"\xff\xd8\xff"
+# Of an array: grey, RGB and RGBA.
+_ARRAY_CHANNELS = ((), (3,), (4,))
 _GREY_16_BIT_MODES = ("I;16", "I;16B", "I;16L", "I;16N")
 _UNKNOWN_RANGE_MODES = ("I", "F")
 _PROFILED_MODES = ("L", "RGB", "CMYK")
@@ -104,7 +106,7 @@ def read_photo(photo: PhotoInput, name: str) -> Photo:
     if colour.width * colour.height < count:
         found.append(
             ReducedPhotoWarning(
-                f"`{name}` has {count / 1e6:.0f} million pixels, more than {MAX_PIXELS / 1e6:.0f}; it was read at "
+                f"`{name}` has {count / 1e6:.1f} million pixels, more than {MAX_PIXELS / 1e6:.0f}; it was read at "
                 f"{colour.width} x {colour.height}, and results have that size. Crop it to the person to keep more."
             )
         )
@@ -172,9 +174,14 @@ def _read_file(file: Path | bytes, name: str) -> tuple[Image.Image, int]:
             count = image.width * image.height
             if isinstance(image, JpegImageFile):
                 _choose_jpeg_scale(image)
-            return ImageOps.exif_transpose(image), count
+            # In place, because a copy of a huge one counts.
+            ImageOps.exif_transpose(image, in_place=True)
+            return image, count
     except UnidentifiedImageError as error:
-        raise UnreadablePhotoError(f"`{name}` must be a picture file such as PNG or JPEG, {path} is not.") from error
+        raise UnreadablePhotoError(
+            f"`{name}` must be a picture file such as PNG, JPEG, WebP or TIFF, {path} is not. Convert others to JPEG, "
+            "for example the HEIC photographs of telephones."
+        ) from error
     except Image.DecompressionBombError as error:
         raise UnreadablePhotoError(
             f"`{name}` is too large, {path} would take too much memory or time. Reduce it; JPEG files that are not "
@@ -194,7 +201,11 @@ def _open_image(file: BinaryIO) -> Image.Image:
     with warnings.catch_warnings():
         # What is large is reduced, and a warning of our own says so.
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-        return Image.open(file)
+        image = Image.open(file)
+    if image.format == "EPS":
+        image.close()
+        raise UnidentifiedImageError("an EPS file is a program, which PIL would have run")
+    return image
 
 
 def _choose_jpeg_scale(image: JpegImageFile) -> None:
@@ -202,24 +213,23 @@ def _choose_jpeg_scale(image: JpegImageFile) -> None:
     count = image.width * image.height
     most = _MAX_PROGRESSIVE_PIXELS if image.info.get("progressive") else _MAX_JPEG_PIXELS
     if count > most:
-        raise Image.DecompressionBombError(f"It has {count / 1e6:.0f} million pixels.")
+        raise Image.DecompressionBombError(f"It has {count / 1e6:.1f} million pixels.")
     scale = next(scale for scale in _JPEG_SCALES if count <= MAX_PIXELS * scale**2)
     image.draft(None, (max(1, image.width // scale), max(1, image.height // scale)))
 
 
 def _upright_copy(photo: Image.Image | np.ndarray, name: str) -> Image.Image:
     if isinstance(photo, np.ndarray):
-        channels = photo.shape[2:] or (1,)
-        if photo.dtype != np.uint8 or photo.ndim not in (2, 3) or channels[0] not in (1, 3, 4) or not photo.size:
+        if photo.dtype != np.uint8 or photo.ndim not in (2, 3) or photo.shape[2:] not in _ARRAY_CHANNELS:
             raise UnreadablePhotoError(
                 f"`{name}` must be an array of shape (H, W), (H, W, 3) or (H, W, 4) and type uint8, got {photo.dtype} "
                 f"{photo.shape}."
             )
-        return Image.fromarray(photo.squeeze(2) if channels == (1,) and photo.ndim == 3 else photo)
+        return Image.fromarray(photo)
     if not isinstance(photo, Image.Image):
         raise UnreadablePhotoError(f"`{name}` must be a file, a PIL image or an array, got {type(photo)}.")
     try:
-        # PIL decodes a file only now.
+        # An image that comes from a file may be decoded only now.
         return ImageOps.exif_transpose(photo)
     except Exception as error:
         raise UnreadablePhotoError(f"`{name}` could not be read, it is broken or cut short: {error}") from error
@@ -251,20 +261,25 @@ def _in_plain_mode(image: Image.Image, name: str) -> Image.Image:
     if image.mode in _GREY_16_BIT_MODES:
         return Image.fromarray((np.asarray(image) // 257).astype(np.uint8))
     if image.has_transparency_data:
-        return image.convert("LA" if image.mode in ("L", "LA", "La") else "RGBA")
+        return _converted(image, "LA" if image.mode in ("L", "LA", "La") else "RGBA")
     return image if image.mode in _PROFILED_MODES else image.convert("RGB")
+
+
+def _converted(image: Image.Image, mode: str) -> Image.Image:
+    """PIL copies an image that is of the mode already."""
+    return image if image.mode == mode else image.convert(mode)
 
 
 def _in_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
     """An L, RGB or CMYK image in RGB, by its colour profile if that is one of such images and not sRGB anyway."""
     if profile is None:
-        return image.convert("RGB")
+        return _converted(image, "RGB")
     try:
         transform = ImageCms.buildTransform(
             ImageCms.getOpenProfile(BytesIO(profile)), ImageCms.createProfile("sRGB"), image.mode, "RGB"
         )
     except (ImageCms.PyCMSError, OSError):
-        return image.convert("RGB")
+        return _converted(image, "RGB")
     if image.mode == "RGB":
         changed = np.asarray(ImageCms.applyTransform(_COLOUR_SAMPLES, transform), dtype=np.int16)
         if np.abs(changed - np.asarray(_COLOUR_SAMPLES)).max() <= _SAME_COLOUR:
