@@ -18,6 +18,8 @@ _EXPORTS = {
     "TryOnCascadePipeline": "diffusers_tryon.pipelines.pipeline_tryon_cascade",
     "TryOnCascadePipelineOutput": "diffusers_tryon.pipelines.pipeline_output",
     "TryOnImageProcessor": "diffusers_tryon.image_processor",
+    "TryOnPhotosOutput": "diffusers_tryon.pipelines.pipeline_output",
+    "TryOnPreprocessor": "diffusers_tryon.preprocessing.preprocessor",
     "create_unet": "diffusers_tryon.models.presets",
     "list_presets": "diffusers_tryon.models.presets",
 }

@@ -6,15 +6,19 @@ The library is imported inside the commands, so that `--help` does not wait for 
 """
 
 import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from . import __version__, cli_data
 
 
-_INPUTS = "Inputs"
+_PHOTOS = "Photographs"
+_CONDITIONS = "Prepared conditions, in place of photographs"
 _OUTPUT = "Output"
 _SAMPLING = "Sampling"
 _MODEL = "Model"
@@ -57,30 +61,66 @@ def _common(
 
 @app.command(no_args_is_help=True)
 def run(
+    out: Annotated[Path, typer.Option(help="Picture to write; the suffix sets its format.", rich_help_panel=_OUTPUT)],
+    person_photo: Annotated[
+        Path | None, typer.Option(help="Photograph of the person.", show_default=False, rich_help_panel=_PHOTOS)
+    ] = None,
+    garment_photo: Annotated[
+        Path | None,
+        typer.Option(
+            help="Photograph of the garment, worn by somebody or alone.", show_default=False, rich_help_panel=_PHOTOS
+        ),
+    ] = None,
+    category: Annotated[
+        str, typer.Option(help="What to exchange: upper, lower, dress, or auto.", rich_help_panel=_PHOTOS)
+    ] = "auto",
+    garment_type: Annotated[
+        str, typer.Option(help="Whether somebody wears the garment: worn, flat, or auto.", rich_help_panel=_PHOTOS)
+    ] = "auto",
+    person_index: Annotated[
+        int | None,
+        typer.Option(
+            help="Whom to dress if there are several people, from the largest (0) on.",
+            min=0,
+            show_default="the largest, with a warning",
+            rich_help_panel=_PHOTOS,
+        ),
+    ] = None,
+    preprocessor: Annotated[
+        str,
+        typer.Option(
+            help="What looks at the photographs: offline, hub (large networks, downloaded), or a folder or Hub id.",
+            rich_help_panel=_PHOTOS,
+        ),
+    ] = "offline",
     agnostic_image: Annotated[
-        Path,
+        Path | None,
         typer.Option(
             help="The person without the garment: what it covers painted grey (128), head, hands and the rest left.",
-            rich_help_panel=_INPUTS,
+            show_default=False,
+            rich_help_panel=_CONDITIONS,
         ),
-    ],
+    ] = None,
     garment_image: Annotated[
-        Path, typer.Option(help="The garment, worn or laid flat, cut out on white.", rich_help_panel=_INPUTS)
-    ],
+        Path | None,
+        typer.Option(
+            help="The garment, worn or laid flat, cut out on white.", show_default=False, rich_help_panel=_CONDITIONS
+        ),
+    ] = None,
     person_pose: Annotated[
-        Path,
+        Path | None,
         typer.Option(
             help="JSON file of the person's 18 OpenPose keypoints, x and y as fractions of the image.",
-            rich_help_panel=_INPUTS,
+            show_default=False,
+            rich_help_panel=_CONDITIONS,
         ),
-    ],
-    out: Annotated[Path, typer.Option(help="Picture to write; the suffix sets its format.", rich_help_panel=_OUTPUT)],
+    ] = None,
     garment_pose: Annotated[
         Path | None,
         typer.Option(
             help="Pose file of whoever wears the garment in its picture.",
             show_default="none: the garment lies flat",
-            rich_help_panel=_INPUTS,
+            rich_help_panel=_CONDITIONS,
         ),
     ] = None,
     agnostic_mask: Annotated[
@@ -88,14 +128,15 @@ def run(
         typer.Option(
             help="Picture that is white where the person may change; the rest of the agnostic image is kept exactly.",
             show_default="none: all is painted anew",
-            rich_help_panel=_INPUTS,
+            rich_help_panel=_CONDITIONS,
         ),
     ] = None,
     all_stages: Annotated[
         bool,
         typer.Option(
             "--all-stages",
-            help="Also write OUT_stages.png: inputs, poses and the result of every stage side by side.",
+            help="Also write OUT_stages.png: inputs, poses and the result of every stage side by side; of photographs "
+            "also OUT_prepared.png: what was seen in them.",
             rich_help_panel=_OUTPUT,
         ),
     ] = False,
@@ -181,34 +222,35 @@ def run(
     ] = 0,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing.", rich_help_panel=_OUTPUT)] = False,
 ) -> None:
-    """Show a person in a garment.
+    """Show a person in a garment, from two photographs or from prepared conditions.
 
-    Pictures are prepared ones: see the folder `samples` of the project. Seconds for each stage are printed.
+    From photographs the result has the size of the person's, and is the same to the bit where nothing had to change.
+    Seconds for each stage are printed. The folder `samples` of the project has pictures to start with.
 
     **Examples**
 
     ```
-    diffusers-tryon run --agnostic-image person.png --person-pose person.json \\
-        --garment-image shirt.png --garment-pose shirt.json --out tryon.png
+    diffusers-tryon run --person-photo me.jpg --garment-photo shirt.jpg --out tryon.png
+
+    diffusers-tryon run --person-photo me.jpg --garment-photo shirt.jpg --out tryon.png \\
+        --category upper --garment-type flat --preprocessor hub --all-stages
 
     diffusers-tryon run --agnostic-image person.png --person-pose person.json \\
-        --garment-image flat.png --out tryon.png --all-stages \\
-        --scheduler unipc --steps 12
+        --garment-image shirt.png --garment-pose shirt.json --out tryon.png --scheduler unipc --steps 12
     ```
     """
-    from .image_files import check_image_path, read_image, write_image
-    from .poses import load_pose
+    from .image_files import check_image_path
 
     check_image_path(out, "--out")
-    images = {
-        "agnostic_image": read_image(agnostic_image, "--agnostic-image"),
-        "garment_image": read_image(garment_image, "--garment-image"),
+    photos = {"person_photo": person_photo, "garment_photo": garment_photo}
+    files = {
+        "agnostic_image": agnostic_image,
+        "garment_image": garment_image,
+        "person_pose": person_pose,
+        "garment_pose": garment_pose,
+        "agnostic_mask": agnostic_mask,
     }
-    poses = {"person_pose": load_pose(person_pose)}
-    if garment_pose is not None:
-        poses["garment_pose"] = load_pose(garment_pose)
-    if agnostic_mask is not None:
-        images["agnostic_mask"] = read_image(agnostic_mask, "--agnostic-mask")
+    conditions = _read_inputs(photos, files)
     chosen = {
         "num_inference_steps": steps,
         "sr_num_inference_steps": sr_steps,
@@ -219,10 +261,11 @@ def run(
         "width": width,
     }
 
-    # Torch comes in here: whatever is wrong with the files is known by now.
+    # Torch comes in here: whatever is wrong with the names of files is known by now.
     import torch
     from diffusers.utils import logging
 
+    from .image_files import write_image
     from .inference import load_pipeline, resolve_model
     from .visualization import stages_picture
 
@@ -231,24 +274,85 @@ def run(
     if not quiet:
         typer.echo(f"{resolve_model(model)}: {dtype} on {pipe.device}, seed {seed}")
     pipe.set_progress_bar_config(disable=quiet)
-    output = pipe(
-        **images,
-        **poses,
-        **{name: value for name, value in chosen.items() if value is not None},
-        generator=torch.Generator().manual_seed(seed),
-    )
+    arguments = {name: value for name, value in chosen.items() if value is not None}
+    arguments["generator"] = torch.Generator().manual_seed(seed)
+    if conditions:
+        output = pipe(**conditions, **arguments)
+    else:
+        from .preprocessing.preprocessor import TryOnPreprocessor
+
+        with _warnings_as_lines():
+            output = pipe.try_on(
+                **photos,
+                preprocessor=TryOnPreprocessor.from_pretrained(preprocessor, pipe.device),
+                category=category,
+                garment_type=garment_type,
+                person_index=person_index,
+                **arguments,
+            )
+        conditions = {name: value[0] for name, value in output.prepared.conditions.items() if value is not None}
     write_image(output.images[0], out)
     written = [out]
     if all_stages:
         stages = {name: stage[0] for name, stage in output.stages.items()}
-        inputs = {name: images[name] for name in ("agnostic_image", "garment_image")}
+        inputs = {name: value for name, value in conditions.items() if name != "agnostic_mask"}
         written.append(out.with_name(f"{out.stem}_stages.png"))
-        write_image(stages_picture(**inputs, **poses, stages=stages), written[-1])
+        write_image(stages_picture(**inputs, stages=stages), written[-1])
+        if person_photo is not None:
+            written.append(out.with_name(f"{out.stem}_prepared.png"))
+            write_image(output.prepared.picture(), written[-1])
     if not quiet:
         for name, seconds in output.seconds.items():
             width, height = output.stages[name][0].size
             typer.echo(f"{name:5} {width} x {height} px  {seconds:6.1f} s")
         typer.echo("wrote " + ", ".join(str(path) for path in written))
+
+
+def _read_inputs(photos: dict[str, Path | None], files: dict[str, Path | None]) -> dict[str, Any]:
+    """The prepared conditions, read; none if there are photographs."""
+    from .image_files import read_image
+    from .poses import load_pose
+
+    given = {name: path for name, path in files.items() if path is not None}
+    if any(photos.values()):
+        if given:
+            raise ValueError(f"{_option(next(iter(given)))} does not go with photographs: it is made from them.")
+        required = photos
+    else:
+        required = {name: files[name] for name in ("agnostic_image", "garment_image", "person_pose")}
+    for name, path in required.items():
+        if path is None:
+            raise ValueError(
+                f"{_option(name)} is missing. Give --person-photo and --garment-photo, or --agnostic-image, "
+                "--garment-image and --person-pose."
+            )
+        if required is photos and not path.is_file():
+            raise ValueError(f"{_option(name)} must be a picture file, there is none at {path}.")
+    return {
+        name: load_pose(path) if name.endswith("_pose") else read_image(path, _option(name))
+        for name, path in given.items()
+    }
+
+
+def _option(argument: str) -> str:
+    return f"--{argument.replace('_', '-')}"
+
+
+@contextmanager
+def _warnings_as_lines() -> Iterator[None]:
+    """Print what may spoil the result as lines of stderr, without the place in the source."""
+    from .preprocessing.errors import PreprocessingWarning
+
+    def show(message: Warning, category: type[Warning], *place: Any, **others: Any) -> None:
+        if issubclass(category, PreprocessingWarning):
+            typer.echo(f"diffusers-tryon: warning: {message}", err=True)
+        else:
+            show_others(message, category, *place, **others)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", PreprocessingWarning)
+        show_others, warnings.showwarning = warnings.showwarning, show
+        yield
 
 
 @app.command(no_args_is_help=True)

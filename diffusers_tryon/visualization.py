@@ -139,6 +139,18 @@ def contact_sheet(rows: list[list[Panel]], columns: int = 2, height: int = 192) 
     return picture
 
 
+def stacked(pictures: list[Image.Image]) -> Image.Image:
+    """Pictures of any widths below each other, on white."""
+    if not pictures:
+        raise ValueError("`pictures` must hold one picture at least, got none.")
+    size = max(picture.width for picture in pictures), sum(picture.height for picture in pictures)
+    column, top = Image.new("RGB", size, _BACKGROUND), 0
+    for picture in pictures:
+        column.paste(picture, (0, top))
+        top += picture.height
+    return column
+
+
 def _scaled(panel: Panel, height: int) -> Image.Image:
     image = panel.image.convert("RGBA")
     image = Image.alpha_composite(Image.new("RGBA", image.size, _BACKGROUND), image).convert("RGB")

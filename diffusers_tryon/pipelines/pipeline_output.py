@@ -11,6 +11,7 @@ import torch
 from diffusers.utils import BaseOutput
 
 from diffusers_tryon.models.unet_parallel import GarmentFeatures
+from diffusers_tryon.preprocessing.prepared import PreparedTryOn
 
 
 @dataclass
@@ -27,6 +28,25 @@ class TryOnCascadePipelineOutput(BaseOutput):
     images: list[PIL.Image.Image] | np.ndarray | torch.Tensor
     stages: dict[str, list[PIL.Image.Image] | np.ndarray | torch.Tensor]
     seconds: dict[str, float]
+
+
+@dataclass
+class TryOnPhotosOutput(BaseOutput):
+    """
+    Args:
+        images (`list[PIL.Image.Image]`): the photographs of the people at their own size, in the new garments. Outside
+            the hidden region they have every bit of the photographs.
+        crops (`list[PIL.Image.Image]`): what the networks made, of the size of the last stage.
+        stages (`dict[str, list[PIL.Image.Image]]`), seconds (`dict[str, float]`): as in
+            [`TryOnCascadePipelineOutput`].
+        prepared (`PreparedTryOn`): the conditions with all intermediates; `prepared.picture()` shows them.
+    """
+
+    images: list[PIL.Image.Image]
+    crops: list[PIL.Image.Image]
+    stages: dict[str, list[PIL.Image.Image]]
+    seconds: dict[str, float]
+    prepared: PreparedTryOn
 
 
 class EncodedGarment(NamedTuple):

@@ -1,0 +1,188 @@
+# Copyright 2026 The diffusers-tryon authors.
+# SPDX-License-Identifier: Apache-2.0
+"""What the networks see in photographs: who is in them, their pose and the labels of their pixels."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..label_maps import convert_parse
+from .backends import HumanParser, PersonDetector, PoseEstimator
+from .crops import Crop, box_region
+from .errors import NoPersonError, PreprocessingWarning, SeveralPeopleWarning
+from .parse_cleanup import clean_parse
+from .photos import Photo, reduce_photo
+
+
+# People are looked for in photographs of at most this many pixels on the longer side, and looked at in as many: more
+# takes time and shows the networks, which work on 256 to 576 pixels, nothing new.
+ANALYSIS_SIDE = 768
+# Around a detected box, in parts of its size: what a box cuts off, and the room that parsers are used to.
+_REGION_MARGIN = 0.15
+# A second box counts as another person if it is at least this large beside the largest.
+_LEAST_SHARE_OF_LARGEST = 0.15
+
+
+@dataclass(frozen=True)
+class AnalysedPhoto:
+    """A photograph and what was seen of one person in it. Arrays of labels lie on the grid of the region.
+
+    Attributes:
+        photo (`Photo`): the photograph.
+        boxes (`np.ndarray`): (N, 5) float32 of everybody in it, the largest first: left, top, right and bottom in its
+            pixels, and a score.
+        chosen (`int`, *optional*): whose pose and labels these are; None if there is nobody.
+        region (`Crop`): the part of the photograph that was looked at.
+        pose (`np.ndarray`): (18, 3) float32, x and y in [0, 1] of the photograph; zeros if there is nobody.
+        parse (`np.ndarray`): (h, w) uint8 ids of `composition.PARSE_LABELS`, cleaned where somebody is.
+        person_mask (`np.ndarray`, *optional*): (h, w) float32 in [0, 1], from the pose estimator.
+        warnings (`tuple`): what may spoil the result.
+    """
+
+    photo: Photo
+    boxes: np.ndarray
+    chosen: int | None
+    region: Crop
+    pose: np.ndarray
+    parse: np.ndarray
+    person_mask: np.ndarray | None
+    warnings: tuple[PreprocessingWarning, ...]
+
+    @property
+    def region_pose(self) -> np.ndarray:
+        """(18, 3), the pose with x and y in [0, 1] of the region."""
+        return self.region.pose_from_photo(self.pose)
+
+    def labels_in(self, crop: Crop, height: int, width: int) -> np.ndarray:
+        """The label map of a crop of the photograph, (height, width) uint8, each pixel that of the nearest label."""
+        return on_grid_of(crop, self.region, self.parse, height, width)
+
+
+def on_grid_of(crop: Crop, region: Crop, labels: np.ndarray, height: int, width: int) -> np.ndarray:
+    """Carry labels (h, w) of one region of a photograph to a crop (height, width) of it, 0 beyond the region."""
+    rows, inside_rows = _places(crop.top, crop.height, height, region.top, region.height, labels.shape[0])
+    columns, inside_columns = _places(crop.left, crop.width, width, region.left, region.width, labels.shape[1])
+    carried = labels[rows[:, None], columns]
+    return np.where(inside_rows[:, None] & inside_columns, carried, np.zeros((), labels.dtype))
+
+
+def _places(start: int, length: int, count: int, own_start: int, own_length: int, own_count: int) -> tuple:
+    """The nearest of `own_count` cells for each of `count` cells along an axis, and whether it lies among them."""
+    middles = start + (np.arange(count) + 0.5) * length / count
+    cells = np.floor((middles - own_start) * own_count / own_length).astype(int)
+    return np.clip(cells, 0, own_count - 1), (cells >= 0) & (cells < own_count)
+
+
+def analyse_photos(
+    photos: Sequence[Photo],
+    human_parser: HumanParser,
+    pose_estimator: PoseEstimator,
+    person_detector: PersonDetector | None,
+    person_indices: Sequence[int | None],
+) -> list[AnalysedPhoto]:
+    """Look at photographs, all of them in one batch for each network.
+
+    Args:
+        photos (`Sequence[Photo]`): the photographs.
+        human_parser, pose_estimator, person_detector: see `TryOnPreprocessor`.
+        person_indices (`Sequence`): for each photograph whom to look at, from the largest person (0) on; None takes
+            the largest, and warns if there are more.
+
+    Raises:
+        NoPersonError: a photograph has nobody with the index asked for. One without anybody is no error here: it may
+            show a garment alone.
+    """
+    all_boxes = _find_people(photos, person_detector)
+    warnings = [list(photo.warnings) for photo in photos]
+    chosen = [
+        _choose(photo, boxes, index, of_photo)
+        for photo, boxes, index, of_photo in zip(photos, all_boxes, person_indices, warnings)
+    ]
+    regions = [_region(photo, boxes, number) for photo, boxes, number in zip(photos, all_boxes, chosen)]
+    images = [reduce_photo(region.cut(photo.pixels), ANALYSIS_SIDE) for photo, region in zip(photos, regions)]
+
+    estimates = pose_estimator.estimate(
+        images,
+        [
+            _box_in_region(boxes, number, region, image)
+            for boxes, number, region, image in zip(all_boxes, chosen, regions, images)
+        ],
+    )
+    parses = human_parser.parse(images)
+    analysed = []
+    for number, photo in enumerate(photos):
+        estimate, region = estimates[number], regions[number]
+        somebody = bool(estimate.keypoints[:, 2].any())
+        parse = convert_parse(parses[number], human_parser.label_map, estimate.keypoints)
+        if somebody:
+            parse = clean_parse(parse, estimate.keypoints, estimate.person_mask)
+        analysed.append(
+            AnalysedPhoto(
+                photo=photo,
+                boxes=all_boxes[number],
+                chosen=chosen[number] if somebody else None,
+                region=region,
+                pose=region.pose_to_photo(estimate.keypoints),
+                parse=parse,
+                person_mask=estimate.person_mask,
+                warnings=tuple(warnings[number]),
+            )
+        )
+    return analysed
+
+
+def _find_people(photos: Sequence[Photo], person_detector: PersonDetector | None) -> list[np.ndarray]:
+    """The boxes (N, 5) of everybody in each photograph, in its pixels, the largest first."""
+    if person_detector is None:
+        return [np.array([[0, 0, *photo.pixels.shape[1::-1], 1]], np.float32) for photo in photos]
+    reduced = [reduce_photo(photo.pixels, ANALYSIS_SIDE) for photo in photos]
+    found = []
+    for photo, image, boxes in zip(photos, reduced, person_detector.detect(reduced)):
+        scale = np.array(photo.pixels.shape[1::-1] * 2, np.float32) / np.array(image.shape[1::-1] * 2, np.float32)
+        boxes = np.concatenate([boxes[:, :4] * scale, boxes[:, 4:]], axis=1)
+        found.append(boxes[np.argsort(-_areas(boxes), kind="stable")])
+    return found
+
+
+def _areas(boxes: np.ndarray) -> np.ndarray:
+    return (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
+
+
+def _choose(photo: Photo, boxes: np.ndarray, index: int | None, warnings: list[PreprocessingWarning]) -> int | None:
+    """The index of the person to look at, None if there is nobody and none was asked for."""
+    if index is not None and not 0 <= index < len(boxes):
+        raise NoPersonError(
+            f"`person_index` is {index}, but {photo.name} shows {len(boxes)} people; they are counted from 0, the "
+            "largest first."
+        )
+    if len(boxes) == 0:
+        return None
+    areas = _areas(boxes)
+    others = int((areas[1:] >= _LEAST_SHARE_OF_LARGEST * areas[0]).sum())
+    if index is None and others:
+        warnings.append(
+            SeveralPeopleWarning(
+                f"{photo.name} shows {others + 1} people. The largest was taken; `person_index` from 1 to {others} "
+                "takes another."
+            )
+        )
+    return index or 0
+
+
+def _region(photo: Photo, boxes: np.ndarray, chosen: int | None) -> Crop:
+    """The part of the photograph around a person, or all of it."""
+    height, width = photo.pixels.shape[:2]
+    if chosen is None:
+        return Crop(0, 0, width, height, height, width)
+    return box_region(boxes[chosen, :4], _REGION_MARGIN, height, width)
+
+
+def _box_in_region(boxes: np.ndarray, chosen: int | None, region: Crop, image: np.ndarray) -> np.ndarray:
+    """The chosen person's box in pixels of the region's image; all of the image if nobody was found."""
+    height, width = image.shape[:2]
+    if chosen is None:
+        return np.array([0, 0, width, height], np.float32)
+    box = boxes[chosen, :4] - np.array([region.left, region.top] * 2, np.float32)
+    scaled = box * np.array([width / region.width, height / region.height] * 2, np.float32)
+    return np.clip(scaled, 0, np.array([width, height] * 2, np.float32)).astype(np.float32)

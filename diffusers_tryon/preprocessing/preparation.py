@@ -1,0 +1,196 @@
+# Copyright 2026 The diffusers-tryon authors.
+# SPDX-License-Identifier: Apache-2.0
+"""From what was seen in photographs to the conditions of the networks: crop, agnostic image, garment cut-out."""
+
+import numpy as np
+from scipy import ndimage
+
+from ..composition import (
+    AGNOSTIC_FILL,
+    GARMENT_BACKGROUND,
+    GARMENT_LABELS,
+    PARSE_IDS,
+    PERSON_PADDING,
+    compose_agnostic,
+    label_mask,
+)
+from ..image_processor import TryOnImageProcessor
+from ..poses import NUM_KEYPOINTS
+from .analysis import ANALYSIS_SIDE, AnalysedPhoto, on_grid_of
+from .crops import Crop, crop_for_garment, crop_for_person
+from .errors import LowResolutionWarning, NoPersonError, PreprocessingWarning, UncertainAnswerWarning
+from .garments import check_garment, garment_mask, guess_category, guess_garment_type, separate_flat_garment
+from .parse_cleanup import check_in_view
+from .photos import reduce_photo
+from .prepared import PreparedGarment, PreparedPerson
+
+
+# Labels are right to about this share of a crop's side; as much is hidden of what is kept beside a garment.
+_RIM = 1 / 128
+# Around a garment, in parts of its size.
+_GARMENT_MARGIN = 1.15
+# Below this certainty a category that was guessed is worth a word.
+_LEAST_CERTAINTY = 0.6
+# The one label of a flat garment's parse. A picture does not tell pants from skirts.
+_FLAT_LABELS = {"upper": "top", "lower": "pants", "dress": "dress"}
+
+
+def prepare_person(analysis: AnalysedPhoto, category: str, size: tuple[int, int]) -> PreparedPerson:
+    """Crop a person and hide what a garment of a category replaces.
+
+    The crop follows from the pose; composition is `composition.compose_agnostic`, TryOnDiffusion's. It is done on a
+    grid finer than the networks': a pixel of theirs is hidden as soon as anything in it is.
+
+    Args:
+        analysis (`AnalysedPhoto`): from `analyse_photos`.
+        category (`str`): "upper", "lower" or "dress".
+        size (`tuple[int, int]`): height and width of the networks' images.
+
+    Raises:
+        NoPersonError: nobody is in the photograph.
+        NoShouldersError: the part of the person that the garment goes on is not in view.
+    """
+    name = analysis.photo.name
+    if analysis.chosen is None:
+        raise NoPersonError(
+            f"Nobody was found in {name}. It must show a person from the head to the hips at least, upright and not "
+            "too small; if somebody is there, crop the photograph closer."
+        )
+    warnings = list(analysis.warnings)
+    warnings += check_in_view(analysis.region_pose, analysis.parse, category, name)
+    crop = crop_for_person(analysis.region_pose, analysis.parse, category, size[0] / size[1])
+    crop = _in_photo(crop, analysis.region, analysis.parse.shape)
+    warnings += _check_resolution(crop, size, f"the person in {name}")
+
+    height, width = _fine_grid(crop)
+    parse = analysis.labels_in(crop, height, width)
+    garment = label_mask(parse, GARMENT_LABELS[category])
+    near_garment = ndimage.distance_transform_edt(~garment) <= _RIM * width if garment.any() else garment
+    parse_for_hiding = np.where(near_garment & (parse > 0), PARSE_IDS[GARMENT_LABELS[category][0]], parse)
+    fine_image = crop.resized(analysis.photo.pixels, (height, width), PERSON_PADDING)
+    pose = crop.pose_from_photo(analysis.pose)
+    _, fine_mask = compose_agnostic(fine_image, parse_for_hiding.astype(np.uint8), pose, category)
+
+    image = crop.resized(analysis.photo.pixels, size, PERSON_PADDING)
+    # A pixel of the networks is hidden as soon as anything hidden shows in it.
+    hidden = TryOnImageProcessor().preprocess_mask(fine_mask, *size)[0, 0].numpy()
+    return PreparedPerson(
+        analysis=analysis,
+        category=category,
+        crop=crop,
+        image=image,
+        parse=analysis.labels_in(crop, *size),
+        pose=pose,
+        agnostic_image=np.where(hidden[..., None], np.uint8(AGNOSTIC_FILL), image),
+        agnostic_mask=hidden.astype(np.uint8) * 255,
+        hidden=fine_mask > 0,
+        warnings=tuple(warnings),
+    )
+
+
+def prepare_garment(
+    analysis: AnalysedPhoto, category: str, garment_type: str, size: tuple[int, int]
+) -> PreparedGarment:
+    """Cut a garment out of its photograph, on white.
+
+    Args:
+        analysis (`AnalysedPhoto`): from `analyse_photos`.
+        category (`str`): "upper", "lower", "dress", or "auto": what the label map shows most of.
+        garment_type (`str`): "worn" by the person who was looked at, "flat": nobody wears it, or "auto".
+        size (`tuple[int, int]`): height and width of the networks' images.
+
+    Raises:
+        NoPersonError: the garment shall be worn, but nobody is in the photograph.
+        NoGarmentError: no garment of the category is in view, or it cannot be told from the background.
+        ImplausibleGarmentError: what was found cannot be a garment.
+    """
+    name, warnings = analysis.photo.name, list(analysis.warnings)
+    if garment_type == "auto":
+        garment_type = guess_garment_type(analysis.region_pose, analysis.parse)
+    if garment_type == "worn" and analysis.chosen is None:
+        raise NoPersonError(
+            f"Nobody who wears the garment was found in {name}. If it lies flat, say so: `garment_type` 'flat'."
+        )
+    if category == "auto":
+        category, certainty = guess_category(analysis.parse)
+        if certainty < _LEAST_CERTAINTY:
+            warnings.append(
+                UncertainAnswerWarning(
+                    f"The garment in {name} was taken for one of the category {category!r}, with little evidence; say "
+                    "which it is with `category`."
+                )
+            )
+    if garment_type == "worn":
+        region, pose = analysis.region, analysis.pose
+        mask = garment_mask(analysis.parse, category, analysis.region_pose)
+    else:
+        region, mask, pose = _flat_mask(analysis)
+    warnings += check_garment(mask, name, category)
+    crop = _in_photo(crop_for_garment(mask, size[0] / size[1], _GARMENT_MARGIN), region, mask.shape)
+    warnings += _check_resolution(crop, size, f"the garment in {name}")
+
+    height, width = _fine_grid(crop)
+    fine_mask = on_grid_of(crop, region, mask, height, width)
+    fine_image = crop.resized(analysis.photo.pixels, (height, width), GARMENT_BACKGROUND)
+    cut_out = np.where(fine_mask[..., None], fine_image, np.uint8(GARMENT_BACKGROUND))
+    if garment_type == "worn":
+        parse = analysis.labels_in(crop, *size)
+    else:
+        parse = on_grid_of(crop, region, mask, *size) * np.uint8(PARSE_IDS[_FLAT_LABELS[category]])
+    return PreparedGarment(
+        analysis=analysis,
+        category=category,
+        garment_type=garment_type,
+        crop=crop,
+        region=region,
+        mask=mask,
+        image=_whole(fine_image.shape[:2]).resized(cut_out, size, GARMENT_BACKGROUND),
+        parse=parse,
+        pose=crop.pose_from_photo(pose),
+        warnings=tuple(warnings),
+    )
+
+
+def _flat_mask(analysis: AnalysedPhoto) -> tuple[Crop, np.ndarray, np.ndarray]:
+    """All of the photograph, where the garment lies in it, and the pose of nobody."""
+    photo = analysis.photo
+    region = _whole(photo.pixels.shape[:2])
+    pixels = reduce_photo(photo.pixels, ANALYSIS_SIDE)
+    opacity = None if photo.opacity is None else reduce_photo(photo.opacity, ANALYSIS_SIDE)
+    parse = on_grid_of(region, analysis.region, analysis.parse, *pixels.shape[:2])
+    return region, separate_flat_garment(pixels, opacity, parse), np.zeros((NUM_KEYPOINTS, 3), np.float32)
+
+
+def _whole(shape: tuple[int, int]) -> Crop:
+    height, width = shape
+    return Crop(0, 0, width, height, height, width)
+
+
+def _in_photo(crop: Crop, region: Crop, grid: tuple[int, int]) -> Crop:
+    """A crop chosen on the grid of a region, in pixels of the photograph."""
+    scale_y, scale_x = region.height / grid[0], region.width / grid[1]
+    return Crop(
+        left=region.left + round(crop.left * scale_x),
+        top=region.top + round(crop.top * scale_y),
+        width=max(1, round(crop.width * scale_x)),
+        height=max(1, round(crop.height * scale_y)),
+        photo_height=region.photo_height,
+        photo_width=region.photo_width,
+    )
+
+
+def _fine_grid(crop: Crop) -> tuple[int, int]:
+    """Height and width of the grid that is composed on: the crop's own pixels, but not too many."""
+    scale = min(1.0, ANALYSIS_SIDE / max(crop.height, crop.width))
+    return max(1, round(crop.height * scale)), max(1, round(crop.width * scale))
+
+
+def _check_resolution(crop: Crop, size: tuple[int, int], what: str) -> list[PreprocessingWarning]:
+    if crop.height >= size[0] / 2:
+        return []
+    return [
+        LowResolutionWarning(
+            f"The picture of {what} has {crop.width} x {crop.height} pixels, which is less than half of the "
+            f"{size[1]} x {size[0]} that are made of it. Take a larger photograph or one from nearer by."
+        )
+    ]
