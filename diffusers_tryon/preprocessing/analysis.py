@@ -18,8 +18,8 @@ from .photos import Photo, reduce_photo
 # People are looked for in photographs of at most this many pixels on the longer side, and looked at in as many: more
 # takes time and shows the networks, which work on 256 to 576 pixels, nothing new.
 ANALYSIS_SIDE = 768
-# Around a detected box, in parts of its size: what a box cuts off, and the room that parsers are used to.
-_REGION_MARGIN = 0.15
+# How much larger than a detected box a region is, for what a box cuts off, and the room that parsers are used to.
+_REGION_MARGIN = 1.3
 # A second box counts as another person if it is at least this large beside the largest.
 _LEAST_SHARE_OF_LARGEST = 0.15
 
@@ -153,7 +153,7 @@ def _choose(photo: Photo, boxes: np.ndarray, index: int | None, warnings: list[P
     """The index of the person to look at, None if there is nobody and none was asked for."""
     if index is not None and not 0 <= index < len(boxes):
         raise NoPersonError(
-            f"`person_index` is {index}, but {photo.name} shows {len(boxes)} people; they are counted from 0, the "
+            f"`person_index` is {index}, but `{photo.name}` shows {len(boxes)} people; they are counted from 0, the "
             "largest first."
         )
     if len(boxes) == 0:
@@ -163,7 +163,7 @@ def _choose(photo: Photo, boxes: np.ndarray, index: int | None, warnings: list[P
     if index is None and others:
         warnings.append(
             SeveralPeopleWarning(
-                f"{photo.name} shows {others + 1} people. The largest was taken; `person_index` from 1 to {others} "
+                f"`{photo.name}` shows {others + 1} people. The largest was taken; `person_index` from 1 to {others} "
                 "takes another."
             )
         )

@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """From what was seen in photographs to the conditions of the networks: crop, agnostic image, garment cut-out."""
 
+from dataclasses import replace
+
 import numpy as np
 from scipy import ndimage
 
@@ -27,8 +29,6 @@ from .prepared import PreparedGarment, PreparedPerson
 
 # Labels are right to about this share of a crop's side; as much is hidden of what is kept beside a garment.
 _RIM = 1 / 128
-# Around a garment, in parts of its size.
-_GARMENT_MARGIN = 1.15
 # Below this certainty a category that was guessed is worth a word.
 _LEAST_CERTAINTY = 0.6
 # The one label of a flat garment's parse. A picture does not tell pants from skirts.
@@ -53,14 +53,17 @@ def prepare_person(analysis: AnalysedPhoto, category: str, size: tuple[int, int]
     name = analysis.photo.name
     if analysis.chosen is None:
         raise NoPersonError(
-            f"Nobody was found in {name}. It must show a person from the head to the hips at least, upright and not "
+            f"Nobody was found in `{name}`. It must show a person from the head to the hips at least, upright and not "
             "too small; if somebody is there, crop the photograph closer."
         )
     warnings = list(analysis.warnings)
     warnings += check_in_view(analysis.region_pose, analysis.parse, category, name)
-    crop = crop_for_person(analysis.region_pose, analysis.parse, category, size[0] / size[1])
-    crop = _in_photo(crop, analysis.region, analysis.parse.shape)
-    warnings += _check_resolution(crop, size, f"the person in {name}")
+    region = analysis.region
+    crop = crop_for_person(
+        analysis.region_pose, analysis.parse, category, size[0] / size[1], (region.height, region.width)
+    )
+    crop = _in_photo(crop, region)
+    warnings += _check_resolution(crop, size, f"the person in `{name}`")
 
     height, width = _fine_grid(crop)
     parse = analysis.labels_in(crop, height, width)
@@ -109,14 +112,14 @@ def prepare_garment(
         garment_type = guess_garment_type(analysis.region_pose, analysis.parse)
     if garment_type == "worn" and analysis.chosen is None:
         raise NoPersonError(
-            f"Nobody who wears the garment was found in {name}. If it lies flat, say so: `garment_type` 'flat'."
+            f"Nobody who wears the garment was found in `{name}`. If it lies flat, say so: `garment_type` 'flat'."
         )
     if category == "auto":
         category, certainty = guess_category(analysis.parse)
         if certainty < _LEAST_CERTAINTY:
             warnings.append(
                 UncertainAnswerWarning(
-                    f"The garment in {name} was taken for one of the category {category!r}, with little evidence; say "
+                    f"The garment in `{name}` was taken for one of the category {category!r}, with little evidence; say "
                     "which it is with `category`."
                 )
             )
@@ -126,8 +129,8 @@ def prepare_garment(
     else:
         region, mask, pose = _flat_mask(analysis)
     warnings += check_garment(mask, name, category)
-    crop = _in_photo(crop_for_garment(mask, size[0] / size[1], _GARMENT_MARGIN), region, mask.shape)
-    warnings += _check_resolution(crop, size, f"the garment in {name}")
+    crop = _in_photo(crop_for_garment(mask, size[0] / size[1], (region.height, region.width)), region)
+    warnings += _check_resolution(crop, size, f"the garment in `{name}`")
 
     height, width = _fine_grid(crop)
     fine_mask = on_grid_of(crop, region, mask, height, width)
@@ -166,14 +169,12 @@ def _whole(shape: tuple[int, int]) -> Crop:
     return Crop(0, 0, width, height, height, width)
 
 
-def _in_photo(crop: Crop, region: Crop, grid: tuple[int, int]) -> Crop:
-    """A crop chosen on the grid of a region, in pixels of the photograph."""
-    scale_y, scale_x = region.height / grid[0], region.width / grid[1]
-    return Crop(
-        left=region.left + round(crop.left * scale_x),
-        top=region.top + round(crop.top * scale_y),
-        width=max(1, round(crop.width * scale_x)),
-        height=max(1, round(crop.height * scale_y)),
+def _in_photo(crop: Crop, region: Crop) -> Crop:
+    """A crop of a region as a crop of the photograph."""
+    return replace(
+        crop,
+        left=region.left + crop.left,
+        top=region.top + crop.top,
         photo_height=region.photo_height,
         photo_width=region.photo_width,
     )

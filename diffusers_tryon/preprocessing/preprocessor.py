@@ -194,16 +194,12 @@ def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
 
 
 def _named(photos: PhotoInput | list[PhotoInput], argument: str) -> dict[str, PhotoInput]:
-    """Photographs by what errors call them: the argument, a number if there are several, the file if it is one."""
-    several = isinstance(photos, list)
-    photos = photos if several else [photos]
+    """Photographs by what errors call them: the argument, numbered if it is a list."""
+    if not isinstance(photos, list):
+        return {argument: photos}
     if not photos:
         raise ValueError(f"`{argument}` is an empty list.")
-    named = {}
-    for number, photo in enumerate(photos):
-        place = f"`{argument}[{number}]`" if several else f"`{argument}`"
-        named[f"{place} ({photo})" if isinstance(photo, (str, Path)) else place] = photo
-    return named
+    return {f"{argument}[{number}]": photo for number, photo in enumerate(photos)}
 
 
 def check_pair(person: PreparedPerson, garment: PreparedGarment) -> list[PreprocessingWarning]:
@@ -215,8 +211,8 @@ def check_pair(person: PreparedPerson, garment: PreparedGarment) -> list[Preproc
         names = person.analysis.photo.name, garment.analysis.photo.name
         return [
             BackViewWarning(
-                f"{names[0]} shows the person from the {views[0]}, {names[1]} the garment from the {views[1]}: the "
-                "result will not be right. Take photographs from the same side."
+                f"`{names[0]}` shows the person from the {views[0]}, `{names[1]}` the garment from the {views[1]}: "
+                "the result will not be right. Take photographs from the same side."
             )
         ]
     return []

@@ -14,7 +14,7 @@ from diffusers_tryon.preprocessing.preprocessor import TryOnPreprocessor
 from diffusers_tryon.rendering.samples import render_pair
 
 
-_REGION_MARGIN = 0.15
+_REGION_MARGIN = 1.3
 
 
 @cache
