@@ -316,17 +316,20 @@ def _read_inputs(photos: dict[str, Path | None], files: dict[str, Path | None]) 
     given = {name: path for name, path in files.items() if path is not None}
     if any(photos.values()):
         if given:
-            raise ValueError(f"{_option(next(iter(given)))} does not go with photographs: it is made from them.")
+            raise typer.BadParameter(
+                f"{_option(next(iter(given)))} does not go with photographs: it is made from them."
+            )
         required = photos
     else:
         required = {name: files[name] for name in ("agnostic_image", "garment_image", "person_pose")}
     for name, path in required.items():
         if path is None:
-            raise ValueError(
+            raise typer.BadParameter(
                 f"{_option(name)} is missing. Give --person-photo and --garment-photo, or --agnostic-image, "
                 "--garment-image and --person-pose."
             )
-        if required is photos and not path.is_file():
+    for name, path in photos.items():
+        if path is not None and not path.is_file():
             raise ValueError(f"{_option(name)} must be a picture file, there is none at {path}.")
     return {
         name: load_pose(path) if name.endswith("_pose") else read_image(path, _option(name))

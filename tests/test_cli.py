@@ -27,6 +27,7 @@ PARITY = ROOT / "tests" / "parity"
 
 OPTIONS = {
     "run": [
+        "--person-photo", "--garment-photo", "--category", "--garment-type", "--person-index", "--preprocessor",
         "--model", "--agnostic-image", "--garment-image", "--person-pose", "--garment-pose", "--agnostic-mask", "--out",
         "--steps", "--sr-steps", "--guidance", "--sr-guidance", "--scheduler", "--seed", "--dtype", "--device",
         "--all-stages", "--height", "--width", "--last-stage", "--quiet", "--help",
@@ -349,6 +350,22 @@ def test_a_scheduler_that_cannot_be_used_says_why(tiny_model, command, tmp_path)
     "arguments, named",
     [
         (["run", "--out", "out.png"], "--agnostic-image"),
+        (["run", "--out", "out.png"], "--person-photo"),
+        (["run", "--out", "out.png", "--person-photo", "a.jpg"], "--garment-photo"),
+        (
+            [
+                "run",
+                "--out",
+                "out.png",
+                "--person-photo",
+                "a.jpg",
+                "--garment-photo",
+                "b.jpg",
+                "--person-pose",
+                "p.json",
+            ],
+            "--person-pose",
+        ),
         (["run", "--stpes", "3"], "--stpes"),
         (["render", "--out", "data", "--count", "many"], "--count"),
         (["render", "--out", "data", "--count", "0"], "--count"),

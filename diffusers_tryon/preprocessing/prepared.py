@@ -143,7 +143,8 @@ class PreparedTryOn:
         return [self.people[number // for_each].paste_back(result) for number, result in enumerate(results)]
 
     def picture(self) -> Image.Image:
-        """All intermediates, a row for each entry: to look at."""
+        """All intermediates, a row for each person and each garment: to look at."""
+        pairs = zip(self.people, self.garments)
         return sheet(
-            [person_panels(person) + garment_panels(garment) for person, garment in zip(self.people, self.garments)]
+            [panels for person, garment in pairs for panels in (person_panels(person), garment_panels(garment))]
         )

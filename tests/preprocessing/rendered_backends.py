@@ -40,8 +40,8 @@ class RenderedTruth:
             box = np.array([columns.min(), rows.min(), columns.max() + 1, rows.max() + 1, 1.0], np.float32)
             region = box_region(box[:4], _REGION_MARGIN, *parse.shape)
             self.photos[image.tobytes()] = box[None]
-            truth = region.cut_labels(parse), region.pose_from_photo(pose)
-            self.regions[region.cut(image, 255).tobytes()] = truth
+            truth = region.cut(parse, 0), region.pose_from_photo(pose)
+            self.regions[region.cut(image).tobytes()] = truth
 
     def detect(self, images: Sequence[np.ndarray]) -> list[np.ndarray]:
         nobody = np.zeros((0, 5), np.float32)
