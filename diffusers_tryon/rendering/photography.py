@@ -34,6 +34,7 @@ _FRAMING_SHARES = {
 # Share of the photographs of a worn garment that are framed like one of a person.
 _UNCROPPED_SHARE = 0.25
 _GREY = np.full(3, 0.7)
+_WHITE = np.ones(3)
 _PERSON_MARGIN = (1.02, 1.16)
 _GARMENT_MARGIN = (1.04, 1.4)
 
@@ -46,7 +47,7 @@ class Shot:
         rotations: the pose, as joint rotations.
         view: camera and framing.
         light: the light, as seen from the camera.
-        background: what is behind the person; None for grey, where nobody will see it.
+        background: what is behind the person; None for grey, where nobody will see it, and for the white of a product.
         wrinkles: the folds of the clothes, see `folds.draw_wrinkles`.
         finish: what the camera does to the picture.
         seat: what the person sits on, if the pose is one of sitting.
@@ -199,17 +200,21 @@ def photograph_product(person: DressedPerson, shot: Shot, category: str, style: 
 def photograph_product_steps(
     person: DressedPerson, shot: Shot, category: str, style: str, size: int
 ) -> Steps[Photograph]:
-    """Photograph the garment of a category alone, from the front, on white, in steps between which it is drawn.
+    """Photograph the garment of a category alone, from the front, in steps between which it is drawn.
 
     Args:
         person (`DressedPerson`): in whose size, part of which outfit.
-        shot (`Shot`): light, folds, and how much white is around it.
+        shot (`Shot`): light, folds, how much is around it, and of what: white, unless there is a background.
         category (`str`): "upper", "lower" or "dress".
         style (`str`): one of `PRODUCT_STYLES`.
         size (`int`): height and width in pixels.
     """
     surfaces = product_surfaces(person.outfit, category, person.identity.shape, style)
     view = View("garment", 0.0, 0.0, 0.0, distance=6.0, margin=shot.view.margin, cut=0.0, shift=(0.0, 0.0))
-    camera = aim(view, np.concatenate([surface.vertices for surface in surfaces]), heading=0.0)
-    picture = yield Request(surfaces, camera, Setting(shot.light, np.ones(3), shot.wrinkles), size)
+    points = np.concatenate([surface.vertices for surface in surfaces])
+    camera = aim(view, points, heading=0.0)
+    background = _WHITE
+    if shot.background is not None:
+        background = shot.background.paint(camera, shot.light, cast_shadow(points, shot.light), size)
+    picture = yield Request(surfaces, camera, Setting(shot.light, background, shot.wrinkles), size)
     return Photograph(shot, shot.finish.apply(picture.image), picture, np.zeros((NUM_KEYPOINTS, 3), np.float32), 1.0)

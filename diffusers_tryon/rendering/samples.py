@@ -147,7 +147,7 @@ def _garment_columns(
 
 
 @contextmanager
-def _one_torch_thread() -> Iterator[None]:
+def one_torch_thread() -> Iterator[None]:
     """Sums in several threads may differ in the last bit; rows must not depend on the machine's cores."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -229,7 +229,7 @@ def render_rows(
     for seed in seeds:
         check_render_arguments(seed, size, split, category)
     make = _unpaired_steps if unpaired else _pair_steps
-    with _one_torch_thread():
+    with one_torch_thread():
         return run_steps([make(seed, size, split, category) for seed in seeds], device)
 
 

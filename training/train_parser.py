@@ -1,0 +1,153 @@
+# Copyright 2026 The diffusers-tryon authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Train the small human parser and the small pose network on rendered photographs, on one CPU core.
+
+    python training/render_labelled.py --out data/labelled --workers 2
+    OMP_NUM_THREADS=1 python training/train_parser.py --pool data/labelled --out runs/parser
+
+Both are one network while they train, see `diffusers_tryon.training.small_networks`. Most steps see small crops, the
+last ones crops of the size at use. The same command goes on after a kill, exactly as if nothing had happened;
+`OUT/tryon-parser-small` and `OUT/tryon-pose-small` hold the averaged weights of the last checkpoint.
+"""
+
+import json
+import math
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from jsonargparse import auto_cli
+
+from diffusers_tryon.rendering.labelled_pool import LabelledPool
+from diffusers_tryon.training.backdrops import draw_backdrops
+from diffusers_tryon.training.labelled_batches import training_batch
+from diffusers_tryon.training.small_networks import build_network, export_networks, label_weights, losses
+
+
+@dataclass(frozen=True)
+class Phase:
+    """Steps with crops of one size.
+
+    Attributes:
+        steps: how many.
+        size: height and width of the crops in pixels.
+        batch_size: crops in a step.
+    """
+
+    steps: int
+    size: int
+    batch_size: int
+
+
+_BACKDROPS, _BACKDROP_SIZE = 800, 192
+_PHOTOGRAPHS_WEIGHED = 400
+_GRADIENT_NORM = 1.0
+_EMA_DECAY = 0.999
+_WARM_UP = 200
+_WEIGHT_DECAY = 0.02
+_LOG_EVERY = 20
+
+
+def _phase_at(phases: list[Phase], step: int) -> tuple[Phase, int]:
+    """The phase of a step, and how many samples the steps before it had."""
+    samples = 0
+    for phase in phases:
+        if step < phase.steps:
+            return phase, samples + step * phase.batch_size
+        step -= phase.steps
+        samples += phase.steps * phase.batch_size
+    raise IndexError(f"The phases have fewer steps than {step}.")
+
+
+def _learning_rate(step: int, steps: int, peak: float) -> float:
+    """A linear warm-up, then half a cosine."""
+    return peak * min(1, (step + 1) / _WARM_UP) * (0.02 + 0.98 * (1 + math.cos(math.pi * step / steps)) / 2)
+
+
+@torch.no_grad()
+def _average(averages: torch.nn.Module, network: torch.nn.Module, step: int) -> None:
+    decay = min(_EMA_DECAY, (1 + step) / (10 + step))
+    for average, value in zip(averages.state_dict().values(), network.state_dict().values(), strict=True):
+        if value.is_floating_point():
+            average.lerp_(value, 1 - decay)
+        else:
+            average.copy_(value)
+
+
+def _save(path: Path, state: dict) -> None:
+    temporary = path.with_suffix(".tmp")
+    torch.save(state, temporary)
+    os.replace(temporary, path)
+
+
+def train(
+    pool: Path,
+    out: Path,
+    phases: list[Phase] = [Phase(5200, 128, 32), Phase(3600, 256, 8)],
+    learning_rate: float = 1.2e-3,
+    seed: int = 0,
+    checkpoint_every: int = 200,
+    architecture: dict[str, list[int]] = {},
+) -> None:
+    """Train both networks.
+
+    Args:
+        pool: folder of `training/render_labelled.py`.
+        out: folder of the run.
+        phases: what is trained in which order.
+        learning_rate: the highest.
+        seed: of weights, order and augmentation.
+        checkpoint_every: steps between checkpoints.
+        architecture: fields of `SegformerConfig` that differ from the published networks'.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    photographs = LabelledPool(pool, "train")
+    spread = np.linspace(0, len(photographs) - 1, _PHOTOGRAPHS_WEIGHED).astype(int)
+    weights = label_weights(np.stack([photographs[number]["parse"] for number in spread]))
+    backdrops = draw_backdrops(photographs, _BACKDROPS, _BACKDROP_SIZE, seed)
+
+    torch.manual_seed(seed)
+    network = build_network(**architecture).to(memory_format=torch.channels_last).train()
+    averages = build_network(**architecture).to(memory_format=torch.channels_last).eval()
+    averages.load_state_dict(network.state_dict())
+    optimizer = torch.optim.AdamW(network.parameters(), learning_rate, weight_decay=_WEIGHT_DECAY, fused=True)
+    first_step, checkpoint = 0, out / "checkpoint.pt"
+    if checkpoint.exists():
+        state = torch.load(checkpoint, weights_only=True)
+        network.load_state_dict(state["network"])
+        averages.load_state_dict(state["averages"])
+        optimizer.load_state_dict(state["optimizer"])
+        first_step = state["step"]
+
+    num_steps = sum(phase.steps for phase in phases)
+    began = time.perf_counter()
+    with open(out / "metrics.jsonl", "a") as log:
+        for step in range(first_step, num_steps):
+            phase, first_sample = _phase_at(phases, step)
+            batch = training_batch(photographs, backdrops, phase.batch_size, phase.size, seed, step, first_sample)
+            for group in optimizer.param_groups:
+                group["lr"] = _learning_rate(step, num_steps, learning_rate)
+            parts = losses(network, batch, weights)
+            optimizer.zero_grad()
+            sum(parts.values()).backward()
+            torch.nn.utils.clip_grad_norm_(network.parameters(), _GRADIENT_NORM)
+            optimizer.step()
+            _average(averages, network, step)
+            done = step + 1
+            if done % _LOG_EVERY == 0 or done == num_steps:
+                figures = {name: round(float(value), 5) for name, value in parts.items()}
+                seconds = round((time.perf_counter() - began) / (done - first_step), 4)
+                line = {"step": done, "size": phase.size, "seconds_per_step": seconds, **figures}
+                log.write(json.dumps(line) + "\n")
+                log.flush()
+            if done % checkpoint_every == 0 or done == num_steps:
+                state = {"network": network.state_dict(), "averages": averages.state_dict()}
+                _save(checkpoint, state | {"optimizer": optimizer.state_dict(), "step": done})
+                export_networks(averages, out, phases[-1].size)
+
+
+if __name__ == "__main__":
+    auto_cli(train, as_positional=False)
