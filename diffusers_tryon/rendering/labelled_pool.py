@@ -64,9 +64,7 @@ def write_labelled_pool(folder: str | Path, people: int, size: int, split: str =
     if found != settings:
         raise ValueError(f"`folder` already holds other photographs: {description} says {found}, expected {settings}.")
     missing = [
-        number
-        for number in range(-(-people // PEOPLE_PER_SHARD))
-        if not _shard_path(folder, split, number).exists()
+        number for number in range(-(-people // PEOPLE_PER_SHARD)) if not _shard_path(folder, split, number).exists()
     ]
     write = partial(_write_shard, folder=folder, people=people, size=size, split=split)
     if workers == 1:

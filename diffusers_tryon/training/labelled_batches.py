@@ -22,7 +22,7 @@ _STRANGER_SHARE = 0.1
 _ORDER_PURPOSE, _BATCH_PURPOSE = 12, 13
 
 
-def _chosen(num_photographs: int, batch_size: int, seed: int, step: int, first_sample: int) -> list[int]:
+def chosen_photographs(num_photographs: int, batch_size: int, seed: int, first_sample: int) -> list[int]:
     """The photographs of a batch: all once in each epoch, in a permutation of (seed, epoch)."""
     numbers = []
     for sample in range(first_sample, first_sample + batch_size):
@@ -60,7 +60,7 @@ def training_batch(
         first_sample (`int`): how many crops the steps before had together.
     """
     rng = np.random.default_rng([seed, step, 0, _BATCH_PURPOSE])
-    numbers = _chosen(len(photographs), batch_size, seed, step, first_sample)
+    numbers = chosen_photographs(len(photographs), batch_size, seed, first_sample)
     records = np.stack([photographs[number] for number in numbers])
     batch = take_views(records, _draw_views(rng, records), size)
     batch = recolour(rng, batch, backdrops)
