@@ -6,7 +6,8 @@
     OMP_NUM_THREADS=1 python training/train_parser.py --pool data/labelled --out runs/parser
 
 Both are one network while they train, see `diffusers_tryon.training.small_networks`. Most steps see small crops, the
-last ones crops of the size at use. The same command goes on after a kill, exactly as if nothing had happened;
+last ones crops of the size at use. Matrices are trained with Muon (torch 2.9 or later), everything else with AdamW. The
+same command goes on after a kill, exactly as if nothing had happened;
 `OUT/tryon-parser-small` and `OUT/tryon-pose-small` hold the averaged weights of the last checkpoint.
 """
 
@@ -77,6 +78,16 @@ def _average(averages: torch.nn.Module, network: torch.nn.Module, step: int) -> 
             average.copy_(value)
 
 
+def _optimizers(network: torch.nn.Module, learning_rate: float) -> list[torch.optim.Optimizer]:
+    matrices, others = (
+        [value for value in network.parameters() if (value.ndim == 2) == flat] for flat in (True, False)
+    )
+    return [
+        torch.optim.Muon(matrices, lr=learning_rate, weight_decay=_WEIGHT_DECAY, adjust_lr_fn="match_rms_adamw"),
+        torch.optim.AdamW(others, learning_rate, weight_decay=_WEIGHT_DECAY, fused=True),
+    ]
+
+
 def _save(path: Path, state: dict) -> None:
     temporary = path.with_suffix(".tmp")
     torch.save(state, temporary)
@@ -86,8 +97,8 @@ def _save(path: Path, state: dict) -> None:
 def train(
     pool: Path,
     out: Path,
-    phases: list[Phase] = [Phase(5200, 128, 32), Phase(3600, 256, 8)],
-    learning_rate: float = 1.2e-3,
+    phases: list[Phase] = [Phase(2000, 96, 32), Phase(3500, 128, 32), Phase(3300, 192, 14)],
+    learning_rate: float = 3e-3,
     seed: int = 0,
     checkpoint_every: int = 200,
     architecture: dict[str, list[int]] = {},
@@ -113,13 +124,14 @@ def train(
     network = build_network(**architecture).to(memory_format=torch.channels_last).train()
     averages = build_network(**architecture).to(memory_format=torch.channels_last).eval()
     averages.load_state_dict(network.state_dict())
-    optimizer = torch.optim.AdamW(network.parameters(), learning_rate, weight_decay=_WEIGHT_DECAY, fused=True)
+    optimizers = _optimizers(network, learning_rate)
     first_step, checkpoint = 0, out / "checkpoint.pt"
     if checkpoint.exists():
         state = torch.load(checkpoint, weights_only=True)
         network.load_state_dict(state["network"])
         averages.load_state_dict(state["averages"])
-        optimizer.load_state_dict(state["optimizer"])
+        for optimizer, of_optimizer in zip(optimizers, state["optimizers"], strict=True):
+            optimizer.load_state_dict(of_optimizer)
         first_step = state["step"]
 
     num_steps = sum(phase.steps for phase in phases)
@@ -128,24 +140,26 @@ def train(
         for step in range(first_step, num_steps):
             phase, first_sample = _phase_at(phases, step)
             batch = training_batch(photographs, backdrops, phase.batch_size, phase.size, seed, step, first_sample)
-            for group in optimizer.param_groups:
-                group["lr"] = _learning_rate(step, num_steps, learning_rate)
             parts = losses(network, batch, weights)
-            optimizer.zero_grad()
+            network.zero_grad()
             sum(parts.values()).backward()
             torch.nn.utils.clip_grad_norm_(network.parameters(), _GRADIENT_NORM)
-            optimizer.step()
+            for optimizer in optimizers:
+                for group in optimizer.param_groups:
+                    group["lr"] = _learning_rate(step, num_steps, learning_rate)
+                optimizer.step()
             _average(averages, network, step)
             done = step + 1
             if done % _LOG_EVERY == 0 or done == num_steps:
-                figures = {name: round(float(value), 5) for name, value in parts.items()}
+                figures = {name: round(value.item(), 5) for name, value in parts.items()}
                 seconds = round((time.perf_counter() - began) / (done - first_step), 4)
                 line = {"step": done, "size": phase.size, "seconds_per_step": seconds, **figures}
                 log.write(json.dumps(line) + "\n")
                 log.flush()
             if done % checkpoint_every == 0 or done == num_steps:
                 state = {"network": network.state_dict(), "averages": averages.state_dict()}
-                _save(checkpoint, state | {"optimizer": optimizer.state_dict(), "step": done})
+                states = [optimizer.state_dict() for optimizer in optimizers]
+                _save(checkpoint, state | {"optimizers": states, "step": done})
                 export_networks(averages, out, phases[-1].size)
 
 
