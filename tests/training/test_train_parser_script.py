@@ -75,9 +75,10 @@ def test_training_makes_the_losses_smaller(script, pool, tmp_path):
     script["train"].__globals__.update({"_LOG_EVERY": 1, "_WARM_UP": 5})
     run(script, pool, tmp_path, [(50, 32, 8)])
     lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
-    for name in ("parsing", "heat_maps"):
+    # The least loss of heat maps that are no zeros or ones is not zero.
+    for name, share in (("parsing", 0.85), ("heat_maps", 0.92)):
         first, last = (sum(line[name] for line in part) / 5 for part in (lines[:5], lines[-5:]))
-        assert last < 0.85 * first, (name, first, last)
+        assert last < share * first, (name, first, last)
 
 
 def test_the_scripts_work_one_after_the_other(script, pool, tmp_path):
