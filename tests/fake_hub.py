@@ -6,7 +6,8 @@ In a test use the fixture `fake_hub`, which also points huggingface_hub at it. F
 `subprocess.run(..., env={**os.environ, **hub.environment(cache_folder)})`.
 
 Faults of the requests that write: `hub.faults += [500, "drop", "hang"]` answers the next three with a status, an end
-of the connection, and silence; `hub.refused["somebody/model"] = 403` refuses all of one repository.
+of the connection, and silence; `hub.refused["somebody/model"] = 403` refuses all of one repository. What is in
+`hub.gated` cannot be read.
 """
 
 import base64
@@ -43,6 +44,8 @@ class FakeHub:
         self.refused: dict[str, int] = {}
         # Repositories that were created as private ones.
         self.private: set[str] = set()
+        # Repositories whose terms were not accepted.
+        self.gated: set[str] = set()
         self.closed = threading.Event()
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
         self._server.daemon_threads = True
@@ -232,6 +235,8 @@ class _Handler(BaseHTTPRequestHandler):
         """The files at a revision; without them the error is sent."""
         if repository not in self.hub.repositories:
             return self._send({"error": "Repository not found"}, 404, {"X-Error-Code": "RepoNotFound"})
+        if repository in self.hub.gated:
+            return self._send({"error": "Access is restricted"}, 403, {"X-Error-Code": "GatedRepo"})
         if revision not in self.hub.repositories[repository]:
             return self._send({"error": "Revision not found"}, 404, {"X-Error-Code": "RevisionNotFound"})
         return self.hub.repositories[repository][revision]

@@ -163,7 +163,7 @@ def offline_components(
     components = {}
     if "human_parser" in names or ("person_detector" in names and not has_mediapipe):
         parser = _class("SegformerParser").from_pretrained(
-            shipped_checkpoint(SHIPPED_PARSER), device=device, dtype=dtype
+            shipped_checkpoint(SHIPPED_PARSER), device=device, dtype=dtype, keep_aspect=True
         )
         components["human_parser"] = parser
     if "pose_estimator" in names:

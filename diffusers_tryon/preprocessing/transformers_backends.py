@@ -2,14 +2,20 @@
 # SPDX-License-Identifier: Apache-2.0
 """Networks of transformers that find people (RT-DETR), their joints (ViTPose) and what they wear (SegFormer).
 
-The checkpoints that are taken by default:
+The checkpoints that are taken by default, and another parser:
 
 | constant | repository | size | licence |
 |---|---|---|---|
 | `DEFAULT_DETECTOR` | PekingU/rtdetr_r50vd_coco_o365 | 172 MB | Apache-2.0 |
 | `DEFAULT_POSE_ESTIMATOR` | usyd-community/vitpose-base-simple | 344 MB | Apache-2.0 |
-| `DEFAULT_PARSER` | fashn-ai/fashn-human-parser | 244 MB | NVIDIA's licence for SegFormer: not for commercial use |
-| `ATR_PARSER` | mattmdjaga/segformer_b2_clothes | 109 MB | its card says MIT, trained from NVIDIA's weights |
+| `DEFAULT_PARSER` | fashn-ai/fashn-human-parser | 257 MB | NVIDIA's licence for SegFormer: not for commercial use |
+| | mattmdjaga/segformer_b2_clothes | 110 MB | its card says MIT; trained from NVIDIA's weights, see above |
+
+The back ends were tested with tiny networks of the same classes and with settings as these repositories have them, not
+with their weights. Known of them: RT-DETR's and ViTPose's classes have as many parameters as their files; RT-DETR's
+images become 640 x 640 without normalisation, ViTPose's 256 x 192; the parsers' labels are called as in
+`label_maps.LABEL_MAPS` ("fashn", "atr"). fashn-ai trained on photographs stretched to 384 x 576; whether its
+preprocessor_config.json says so was not seen.
 """
 
 from collections.abc import Sequence
@@ -35,7 +41,6 @@ from .network_backend import NetworkBackend, check_boxes, check_images, check_th
 DEFAULT_DETECTOR = "PekingU/rtdetr_r50vd_coco_o365"
 DEFAULT_POSE_ESTIMATOR = "usyd-community/vitpose-base-simple"
 DEFAULT_PARSER = "fashn-ai/fashn-human-parser"
-ATR_PARSER = "mattmdjaga/segformer_b2_clothes"
 
 # ViTPose+ has experts for several data sets; this one is COCO, whose keypoints are wanted.
 _COCO_EXPERT = 0

@@ -10,13 +10,14 @@ import huggingface_hub
 import numpy as np
 import pytest
 import torch
-from colour_networks import BLUE, GREEN, RED, colour_segformer, colour_vitpose, picture
+from colour_networks import BLUE, COLOUR_OF_COCO, GREEN, RED, colour_segformer, colour_vitpose, picture
 from transformers import SegformerImageProcessorPil, VitPoseImageProcessorPil
 
 from diffusers_tryon.label_maps import LABEL_MAPS
-from diffusers_tryon.preprocessing import transformers_backends
+from diffusers_tryon.preprocessing import loading, transformers_backends
 from diffusers_tryon.preprocessing.loading import INDEX_FILE, hub_components, load_components, save_components
 from diffusers_tryon.preprocessing.parser_detector import ParserPersonDetector
+from diffusers_tryon.preprocessing.small_pose import SmallPoseEstimator
 from diffusers_tryon.preprocessing.transformers_backends import SegformerParser, ViTPoseEstimator
 
 
@@ -227,19 +228,83 @@ def test_what_the_hub_does_not_give_is_explained(load, fake_hub, tmp_path, monke
         load("me/other")
 
 
+@pytest.mark.parametrize("load", [load_components, SegformerParser.from_pretrained])
+def test_a_gated_repository_is_explained(load, saved, fake_hub):
+    fake_hub.upload_folder("me/gated", saved)
+    fake_hub.gated.add("me/gated")
+    with pytest.raises(ValueError, match="me/gated is gated: accept its terms.*`hf auth login` or pass `token`"):
+        load("me/gated")
+
+
+def test_pickled_weights_are_only_taken_where_there_are_no_others(fake_hub, tmp_path):
+    segformer = parser()
+    segformer.save_pretrained(tmp_path)
+    fake_hub.upload_folder("me/both", tmp_path)
+    torch.save(segformer.model.state_dict(), tmp_path / "pytorch_model.bin")
+    fake_hub.upload_folder("me/both", tmp_path)
+    SegformerParser.from_pretrained("me/both")
+    assert "pytorch_model.bin" not in fake_hub.downloaded()
+    (tmp_path / "model.safetensors").unlink()
+    fake_hub.upload_folder("me/pickled", tmp_path)
+    loaded = SegformerParser.from_pretrained("me/pickled")
+    np.testing.assert_array_equal(loaded.parse([IMAGE])[0], segformer.parse([IMAGE])[0])
+
+
+def test_a_checkpoint_as_older_versions_wrote_it(tmp_path):
+    """Image processors were called feature extractors, a size was one number, there were other fields."""
+    segformer = SegformerParser(parser().model, SegformerImageProcessorPil(size={"height": 96, "width": 96}), "fashn")
+    segformer.save_pretrained(tmp_path)
+    old = {
+        "do_normalize": True,
+        "do_resize": True,
+        "feature_extractor_type": "SegformerFeatureExtractor",
+        "image_mean": [0.485, 0.456, 0.406],
+        "image_std": [0.229, 0.224, 0.225],
+        "reduce_labels": False,
+        "resample": 2,
+        "size": 96,
+    }
+    (tmp_path / "preprocessor_config.json").write_text(json.dumps(old))
+    loaded = SegformerParser.from_pretrained(tmp_path)
+    np.testing.assert_array_equal(loaded.parse([IMAGE])[0], segformer.parse([IMAGE])[0])
+
+
 def test_a_hub_that_cannot_be_reached(fake_hub):
     fake_hub.__exit__()
     with pytest.raises(OSError, match=r"me/other.*the Hub cannot be reached.*from_pretrained\(\"offline\"\)"):
         load_components("me/other")
 
 
-def test_the_defaults_of_the_hub(components, fake_hub, tmp_path, monkeypatch):
+@pytest.mark.parametrize("has_mediapipe", [True, False])
+def test_the_defaults_without_the_hub(has_mediapipe, fake_hub, tmp_path, monkeypatch):
+    """The shipped networks are tiny ones here."""
+    parser().save_pretrained(tmp_path / "tryon-parser-small")
+    colours = SegformerImageProcessorPil(size={"height": 64, "width": 64})
+    SmallPoseEstimator(colour_segformer(COLOUR_OF_COCO), colours).save_pretrained(tmp_path / "tryon-pose-small")
+    monkeypatch.setattr(loading, "shipped_checkpoint", lambda name: tmp_path / name)
+    monkeypatch.setattr(loading, "_has_mediapipe", lambda: has_mediapipe)
+    loaded = load_components("offline")
+    assert {name: type(component).__name__ for name, component in loaded.items()} == {
+        "human_parser": "SegformerParser",
+        "pose_estimator": "MediaPipePoseEstimator" if has_mediapipe else "SmallPoseEstimator",
+        "person_detector": "MediaPipePersonDetector" if has_mediapipe else "ParserPersonDetector",
+    }
+    assert loaded["human_parser"].keep_aspect
+    save_components(tmp_path / "saved", loaded)
+    again = load_components(tmp_path / "saved")
+    assert {name: type(component) for name, component in again.items()} == {
+        name: type(component) for name, component in loaded.items()
+    }
+    assert not fake_hub.requests
+
+
+def test_the_defaults_of_the_hub(components, fake_hub, tmp_path):
     """Their ids stand for tiny networks here; only what is wanted is asked for, and all of them take the options."""
-    fake_hub_folders = {
+    defaults = {
         transformers_backends.DEFAULT_PARSER: components["human_parser"],
         transformers_backends.DEFAULT_POSE_ESTIMATOR: components["pose_estimator"],
     }
-    for repository, component in fake_hub_folders.items():
+    for repository, component in defaults.items():
         component.save_pretrained(tmp_path / repository)
         fake_hub.upload_folder(repository, tmp_path / repository)
     detector = components["person_detector"]
