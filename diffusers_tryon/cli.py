@@ -14,7 +14,7 @@ from typing import Annotated, Any
 
 import typer
 
-from . import __version__, cli_data
+from . import __version__, cli_data, cli_prepare
 
 
 _PHOTOS = "Photographs"
@@ -42,6 +42,7 @@ app = typer.Typer(
 
 
 app.add_typer(cli_data.commands)
+app.add_typer(cli_prepare.commands)
 
 
 def _print_version(wanted: bool) -> None:

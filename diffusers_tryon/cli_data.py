@@ -178,8 +178,8 @@ def import_(
     ```
     """
     from .data.importers import IMPORTERS
-    from .data.importing import import_source, rejection_reasons
-    from .data.shards import REJECTED_FOLDER, process_position
+    from .data.importing import import_source
+    from .data.shards import process_position
 
     index, count = process_position()
     options = _given(pairs=pairs, category=category, parse_dir=parse_dir, label_map=label_map, manifest=manifest)
@@ -192,7 +192,7 @@ def import_(
         split,
         options=options,
         recipe=recipe,
-        size=_parse_size(size),
+        size=parse_size(size),
         limit=limit,
         rows_per_shard=rows_per_shard,
         workers=workers,
@@ -200,12 +200,8 @@ def import_(
         num_processes=count,
     )
     typer.echo(f"process {index} of {count}: {report}" if count > 1 else report)
-    reasons = rejection_reasons(out, split, root)
-    if index == 0 and reasons:
-        typer.echo(f"rejected so far, see {out / REJECTED_FOLDER}:")
-        for reason, number in reasons.most_common(_MOST_REASONS):
-            typer.echo(f"{number:8,}  {reason}")
-        typer.echo(f"to try them again, remove from {out} the files of the names that the lists have there")
+    if index == 0:
+        print_rejected(out, split, root)
     if report.rows_rejected and not report.rows_written and not report.shards_skipped:
         raise typer.Exit(1)
 
@@ -238,12 +234,26 @@ def repack(
         typer.echo(f"{out}: {count:,} rows of the split {split}")
 
 
+def print_rejected(out: Path, split: str, root: Path) -> None:
+    """Why rows were rejected, the most frequent reasons first, and how to have them tried again."""
+    from .data.importing import rejection_reasons
+    from .data.shards import REJECTED_FOLDER
+
+    reasons = rejection_reasons(out, split, root)
+    if not reasons:
+        return
+    typer.echo(f"rejected so far, see {out / REJECTED_FOLDER}:")
+    for reason, number in reasons.most_common(_MOST_REASONS):
+        typer.echo(f"{number:8,}  {reason}")
+    typer.echo(f"to try them again, remove from {out} the files of the names that the lists have there")
+
+
 def _given(**options: Any) -> dict[str, Any]:
     """The options that the user named."""
     return {name: value for name, value in options.items() if value is not None}
 
 
-def _parse_size(size: str | None) -> tuple[int, int] | None:
+def parse_size(size: str | None) -> tuple[int, int] | None:
     """The height and width of a text such as 256x192."""
     if size is None:
         return None

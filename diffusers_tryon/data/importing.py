@@ -14,7 +14,7 @@ from typing import Any
 from ..composition import RECIPES
 from .importers import IMPORTERS
 from .importers.base import IMPORTED_COLUMNS, TryOnPair, UnusableEntry, build_row
-from .shards import REJECTED_FOLDER, ShardReport, write_shards
+from .shards import REJECTED_FOLDER, WARNINGS_FOLDER, ShardReport, write_shards
 
 
 def list_entries(
@@ -98,6 +98,15 @@ def import_source(
         process_index,
         num_processes,
     )
+
+
+def warning_kinds(out_dir: str | Path, split: str) -> Counter[str]:
+    """How many rows that were written have warnings of which kind: what comes before the colon in them."""
+    kinds: Counter[str] = Counter()
+    for path in sorted((Path(out_dir) / WARNINGS_FOLDER).glob(f"{split}-*.jsonl")):
+        for line in path.read_text().splitlines():
+            kinds.update({warning.partition(":")[0] for warning in json.loads(line)["warnings"]})
+    return kinds
 
 
 def rejection_reasons(out_dir: str | Path, split: str, root: str | Path) -> Counter[str]:

@@ -2,16 +2,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """One's own photographs, listed in a CSV or JSONL file with file names."""
 
-import csv
-import io
-import json
-from collections.abc import Iterator
 from pathlib import Path
 
 from ...composition import CATEGORIES
 from ...label_maps import LABEL_MAPS
 from ..schema import GARMENT_TYPES
 from .base import POSE_READERS, FlatPhoto, TryOnPair, UnusableEntry, WornPhoto
+from .manifest_files import MANIFEST_SUFFIXES, find_file, read_manifest
 from .pair_lists import SPLITS, check_choice, refuse_repeated
 
 
@@ -27,7 +24,6 @@ OPTIONAL_COLUMNS = (
     "garment_id",
 )
 _WORN_COLUMNS, _FLAT_COLUMNS = ("garment_parse", "garment_pose"), ("garment_mask",)
-_SUFFIXES = (".csv", ".jsonl")
 
 
 def list_pairs(root: Path, split: str = "train", manifest: Path | None = None) -> list[TryOnPair | UnusableEntry]:
@@ -63,68 +59,24 @@ def list_pairs(root: Path, split: str = "train", manifest: Path | None = None) -
     """
     check_choice(split, SPLITS, "split")
     path = _find_manifest(root, split, manifest)
-    read = _read_csv if path.suffix.lower() == ".csv" else _read_jsonl
-    return refuse_repeated([_pair(row, f"{path}, line {number}", path.parent, root) for number, row in read(path)])
+    lines = read_manifest(path, REQUIRED_COLUMNS, OPTIONAL_COLUMNS)
+    return refuse_repeated([_pair(row, f"{path}, line {number}", path.parent, root) for number, row in lines])
 
 
 def _find_manifest(root: Path, split: str, manifest: Path | None) -> Path:
     if manifest is None:
-        places = [root / f"{split}{suffix}" for suffix in _SUFFIXES]
+        places = [root / f"{split}{suffix}" for suffix in MANIFEST_SUFFIXES]
         found = [place for place in places if place.is_file()]
         if len(found) != 1:
             names = " and ".join(place.name for place in (found or places))
             raise ValueError(f"`root` {root} must hold one manifest: there {'are' if found else 'is no'} {names}.")
         return found[0]
-    if Path(manifest).suffix.lower() not in _SUFFIXES or not Path(manifest).is_file():
-        raise ValueError(f"`manifest` must be a file {' or '.join(_SUFFIXES)}, got {manifest}.")
+    if Path(manifest).suffix.lower() not in MANIFEST_SUFFIXES or not Path(manifest).is_file():
+        raise ValueError(f"`manifest` must be a file {' or '.join(MANIFEST_SUFFIXES)}, got {manifest}.")
     return Path(manifest)
 
 
-def _check_columns(columns: list[str], place: str) -> None:
-    unknown = [column for column in columns if column not in REQUIRED_COLUMNS + OPTIONAL_COLUMNS]
-    if unknown:
-        raise ValueError(
-            f"{place}: unknown column {', '.join(map(repr, unknown))}; a manifest may have "
-            f"{', '.join(REQUIRED_COLUMNS + OPTIONAL_COLUMNS)}."
-        )
-
-
-def _read_text(path: Path) -> str:
-    try:
-        return path.read_bytes().decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise ValueError(f"The manifest {path} is no text file in UTF-8.") from error
-
-
-def _read_csv(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
-    reader = csv.DictReader(io.StringIO(_read_text(path), newline=""), restkey="beyond the last column", restval="")
-    header = list(reader.fieldnames or ())
-    _check_columns(header, f"{path}, line 1")
-    missing = [column for column in REQUIRED_COLUMNS if column not in header]
-    if missing:
-        raise ValueError(f"{path}, line 1: the column {missing[0]} is missing.")
-    for row in reader:
-        _check_columns(list(row), f"{path}, line {reader.line_num}")
-        yield reader.line_num, row
-
-
-def _read_jsonl(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
-    # Text has more ends of lines than JSON lines have.
-    for number, line in enumerate(_read_text(path).split("\n"), start=1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise ValueError(f"{path}, line {number}: is not valid JSON: {error}") from error
-        if not isinstance(row, dict):
-            raise ValueError(f"{path}, line {number}: must be an object, got {line[:80]!r}.")
-        _check_columns(list(row), f"{path}, line {number}")
-        yield number, row
-
-
 def _pair(row: dict[str, str], place: str, folder: Path, root: Path) -> TryOnPair | UnusableEntry:
-    row = {column: str(value) for column, value in row.items() if value not in (None, "")}
     garment_type = row.get("garment_type", "worn" if "garment_pose" in row else "flat")
     pose_format = row.get("pose_format", "diffusers-tryon")
     wrong = _what_is_wrong(row, garment_type, pose_format)
@@ -132,8 +84,7 @@ def _pair(row: dict[str, str], place: str, folder: Path, root: Path) -> TryOnPai
         return UnusableEntry(row.get("id", place.rpartition(", ")[2].replace(" ", "-")), f"{place}: {wrong}")
 
     def file(column: str) -> Path:
-        path = folder / row[column]
-        return path if folder == root or path.exists() else root / row[column]
+        return find_file(row[column], folder, root)
 
     def worn(image: str, parse: str, pose: str) -> WornPhoto:
         return WornPhoto(row[image], file(image), file(parse), row["label_map"], file(pose), pose_format)
