@@ -117,7 +117,7 @@ def write_shards(
     out_dir: str | Path,
     split: str,
     tasks: Sequence[Task],
-    build_row: Callable[[Task], dict[str, Any]],
+    build_row: Callable[[Task], dict[str, Any]] | None,
     extra_columns: tuple[str, ...],
     task_id: Callable[[Task], str],
     source: dict[str, Any],
@@ -141,7 +141,7 @@ def write_shards(
 
     Args:
         tasks (`Sequence`): small picklable values.
-        build_row (`Callable`): makes a row for `rows.encode_row` out of a task; a function of a module or a
+        build_row (`Callable` or `None`): makes a row for `rows.encode_row` out of a task; a function of a module or a
             `functools.partial` of one. With more than one worker the caller's script needs the usual
             `if __name__ == "__main__"`.
         extra_columns (`tuple[str, ...]`): see `schema.dataset_features`.

@@ -67,7 +67,7 @@ def test_every_source_has_a_command_and_its_home_page():
 
 
 def test_the_columns_of_manifests_and_rows_are_the_code_s():
-    manifest = TEXT.split("## Your own photographs")[1].split("\n## ")[0]
+    manifest = TEXT.split("### Photographs with label maps and keypoints")[1].split("\n## ")[0]
     rows = TEXT.split("## What a row holds")[1].split("\n## ")[0]
     in_table = {
         name for line in re.findall(r"^\| (`.*?) \|", manifest, flags=re.M) for name in re.findall(r"`(\w+)`", line)
