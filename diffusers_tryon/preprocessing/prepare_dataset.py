@@ -19,6 +19,7 @@ from .analysis import AnalysedPhoto, analyse_photos
 from .errors import PreprocessingError, PreprocessingWarning
 from .photo_pairs import AUTO, FilePhoto, PhotoPair, StoredPhoto, list_photo_pairs
 from .photos import Photo, read_photo
+from .prepare_photos import check_size_and_batch
 from .prepared import PreparedGarment, PreparedPerson
 from .preprocessor import DEFAULT_SIZE, TryOnPreprocessor, check_pair
 
@@ -71,8 +72,7 @@ def prepare_dataset(
     Raises:
         ValueError: a bad argument, nothing is listed, or `out_dir` holds other rows.
     """
-    if min(size) < 1:
-        raise ValueError(f"`size` must be a height and a width of at least 1, got {size}.")
+    check_size_and_batch(size, batch_size)
     pairs = list_photo_pairs(source, split, category, garment_type)[:limit]
     return write_shards(
         out_dir,

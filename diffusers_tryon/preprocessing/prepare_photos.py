@@ -90,7 +90,11 @@ def prepare_photos(
 
     Yields:
         `PhotoResult`: for each photograph, those of garments first. What is wrong with one does not stop the others.
+
+    Raises:
+        ValueError: a bad argument.
     """
+    check_size_and_batch(size, batch_size)
     folders = _folders(Path(out_dir), [*photos, *person_photos, *garment_photos])
     common = {
         "preprocessor": preprocessor,
@@ -109,6 +113,14 @@ def prepare_photos(
         yield result
     for result, _ in _prepare(photos, ANYTHING, category=category, person_index=person_index, **common):
         yield result
+
+
+def check_size_and_batch(size: tuple[int, int], batch_size: int) -> None:
+    """Raise a `ValueError` that names the argument which cannot be used."""
+    if min(size) < 1:
+        raise ValueError(f"`size` must be a height and a width of at least 1, got {size}.")
+    if batch_size < 1:
+        raise ValueError(f"`batch_size` must be at least 1, got {batch_size}.")
 
 
 def _folders(out_dir: Path, photos: list[Path]) -> dict[Path, Path]:
