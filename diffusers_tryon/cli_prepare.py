@@ -4,12 +4,18 @@
 
 import shlex
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from .cli_data import parse_size, print_rejected
 
+
+if TYPE_CHECKING:
+    import torch
+
+    from .preprocessing.prepare_photos import PhotoResult
+    from .preprocessing.preprocessor import TryOnPreprocessor
 
 _PHOTOS = "Photographs, each to a folder of files"
 _DATASET = "A data set, to rows for training and evaluation"
@@ -161,12 +167,20 @@ def prepare(
         )
 
 
+def _load(source: str, device: "torch.device") -> "TryOnPreprocessor":
+    from transformers.utils import logging
+
+    from .preprocessing.preprocessor import TryOnPreprocessor
+
+    logging.disable_progress_bar()  # of loading, which takes no time worth showing
+    return TryOnPreprocessor.from_pretrained(source, device)
+
+
 def _prepare_photos(out: Path, source: str, device: str, **arguments: Any) -> None:
     from .preprocessing.prepare_dataset import device_of_process
     from .preprocessing.prepare_photos import prepare_photos
-    from .preprocessing.preprocessor import TryOnPreprocessor
 
-    preprocessor = TryOnPreprocessor.from_pretrained(source, device_of_process(device))
+    preprocessor = _load(source, device_of_process(device))
     results = []
     for result in prepare_photos(out, preprocessor, **arguments):
         results.append(result)
@@ -183,7 +197,7 @@ def _prepare_photos(out: Path, source: str, device: str, **arguments: Any) -> No
         raise typer.Exit(1)
 
 
-def _show_next_command(results: list) -> None:
+def _show_next_command(results: list["PhotoResult"]) -> None:
     """How to go on with the first person and the first garment of another photograph."""
     people = [result for result in results if result.person]
     garments = [result for result in results if result.garment and people and result.photo != people[0].photo]
@@ -197,14 +211,13 @@ def _prepare_dataset(source: str, out: Path, preprocessor: str, device: str, spl
     from .data.importing import warning_kinds
     from .data.shards import WARNINGS_FOLDER, process_position
     from .preprocessing.prepare_dataset import device_of_process, prepare_dataset
-    from .preprocessing.preprocessor import TryOnPreprocessor
 
     index, count = process_position()
     resolved = device_of_process(device)
     report = prepare_dataset(
         source,
         out,
-        TryOnPreprocessor.from_pretrained(preprocessor, resolved),
+        _load(preprocessor, resolved),
         split,
         process_index=index,
         num_processes=count,

@@ -37,6 +37,10 @@ OPTIONS = {
         "--root", "--out", "--split", "--pairs", "--category", "--recipe", "--size", "--limit", "--rows-per-shard",
         "--workers", "--help",
     ],
+    "prepare": [
+        "--person-photo", "--garment-photo", "--person-index", "--dataset", "--split", "--limit", "--rows-per-shard",
+        "--category", "--garment-type", "--size", "--preprocessor", "--device", "--batch-size", "--out", "--help",
+    ],
     "repack": ["--out", "--format", "--rows-per-shard", "--help"],
     "render": [
         "--out", "--count", "--size", "--seed", "--workers", "--split", "--unpaired", "--category", "--rows-per-shard",
