@@ -64,6 +64,11 @@ class Crop:
     photo_height: int
     photo_width: int
 
+    @classmethod
+    def whole(cls, height: int, width: int) -> "Crop":
+        """All of a photograph of this size."""
+        return cls(0, 0, width, height, photo_height=height, photo_width=width)
+
     def cut(self, image: np.ndarray, fill: int = PERSON_PADDING) -> np.ndarray:
         """The crop (height, width, ...) of an image (photo_height, photo_width, ...); `fill` lies beyond."""
         self._check_photo(image)
@@ -76,35 +81,26 @@ class Crop:
         """The crop of an image (photo_height, photo_width, 3) uint8 at `size` (height, width), with antialiasing."""
         return _resize(self.cut(image, fill), size, Image.Resampling.BILINEAR)
 
-    def resized_labels(self, labels: np.ndarray, size: tuple[int, int], fill: int = PARSE_PADDING) -> np.ndarray:
-        """The crop of a label map or mask at `size` (height, width): each pixel is the one at its middle.
+    def resized_labels(
+        self, labels: np.ndarray, size: tuple[int, int], region: "Crop | None" = None, fill: int = PARSE_PADDING
+    ) -> np.ndarray:
+        """The crop of a label map or mask at `size` (height, width): each pixel is the label that its middle lies in.
 
         Args:
-            labels (`np.ndarray`): (H, W) of any type, the whole photograph at any size.
+            labels (`np.ndarray`): (H, W) of any type and size.
             size (`tuple[int, int]`): height and width to return.
-            fill (`int`): what lies beyond the photograph.
+            region (`Crop`, *optional*): the part of the photograph that `labels` shows, all of it if not given.
+            fill (`int`): what lies beyond that.
         """
+        region = region or Crop.whole(self.photo_height, self.photo_width)
         rows, row_inside = _nearest_lines(
-            self.top, self.height, size[0], labels.shape[0], labels.shape[0] / self.photo_height
+            self.top - region.top, self.height, size[0], labels.shape[0] / region.height, labels.shape[0]
         )
         columns, column_inside = _nearest_lines(
-            self.left, self.width, size[1], labels.shape[1], labels.shape[1] / self.photo_width
+            self.left - region.left, self.width, size[1], labels.shape[1] / region.width, labels.shape[1]
         )
-        return np.where(row_inside[:, None] & column_inside, labels[rows][:, columns], labels.dtype.type(fill))
-
-    def labels_to_photo(
-        self, labels: np.ndarray, size: tuple[int, int] | None = None, fill: int = PARSE_PADDING
-    ) -> np.ndarray:
-        """The whole photograph's label map or mask at `size`, its own if not given, of one of the crop at any size.
-
-        Beyond the crop is `fill`. The inverse of `resized_labels` where sizes allow.
-        """
-        height, width = size or (self.photo_height, self.photo_width)
-        # The photograph is a crop of the crop.
-        scale = labels.shape[0] / self.height, labels.shape[1] / self.width
-        rows, row_inside = _nearest_lines(-self.top, self.photo_height, height, labels.shape[0], scale[0])
-        columns, column_inside = _nearest_lines(-self.left, self.photo_width, width, labels.shape[1], scale[1])
-        return np.where(row_inside[:, None] & column_inside, labels[rows][:, columns], labels.dtype.type(fill))
+        inside = row_inside[:, None] & column_inside
+        return np.where(inside, labels[rows[:, None], columns], labels.dtype.type(fill))
 
     def mask_to_photo(self, mask: np.ndarray) -> np.ndarray:
         """Where the photograph may change, (photo_height, photo_width) bool, of a mask (h, w) bool of the crop.
@@ -199,9 +195,9 @@ def _resize(image: np.ndarray, size: tuple[int, int], resampling: Image.Resampli
     return np.array(Image.fromarray(image).resize((size[1], size[0]), resampling))
 
 
-def _nearest_lines(start: float, extent: float, count: int, lines: int, scale: float) -> tuple[np.ndarray, np.ndarray]:
-    """For each of `count` rows or columns that divide `extent` from `start` the line its middle lies in, and whether
-    there is one. One of the `lines` is 1 / `scale` wide."""
+def _nearest_lines(start: int, extent: int, count: int, scale: float, lines: int) -> tuple[np.ndarray, np.ndarray]:
+    """For each of `count` rows or columns that divide `extent` pixels from `start` on which of the `lines`, `scale` of
+    which are a pixel, its middle lies in, and whether there is one."""
     nearest = np.floor((start + (np.arange(count) + 0.5) / count * extent) * scale).astype(int)
     return nearest.clip(0, lines - 1), (nearest >= 0) & (nearest < lines)
 
@@ -220,7 +216,7 @@ def crop_for_person(
     parse: np.ndarray,
     category: str,
     aspect: float = 1.0,
-    photo_size: tuple[int, int] | None = None,
+    region: Crop | None = None,
     margin: float = PERSON_MARGIN,
 ) -> Crop:
     """What a network is shown of a person: the paper crops and pads "based on the detected pose" (arXiv 2306.08276).
@@ -230,11 +226,12 @@ def crop_for_person(
     is worn, be it longer, is shown whole. The crop reaches beyond the photograph only if it must.
 
     Args:
-        pose (`np.ndarray`): (18, 3) keypoints of the photograph.
-        parse (`np.ndarray`): (H, W) label ids of `PARSE_LABELS`, the whole photograph at any size.
+        pose (`np.ndarray`): (18, 3) keypoints, x and y in [0, 1] of the photograph.
+        parse (`np.ndarray`): (H, W) label ids of `PARSE_LABELS` at any size.
         category (`str`): "upper", "lower" or "dress".
         aspect (`float`): height by width of the crop.
-        photo_size (`tuple[int, int]`, *optional*): height and width of the photograph, those of `parse` if not given.
+        region (`Crop`, *optional*): the part of the photograph that `parse` shows; without it `parse` is the photograph
+            pixel by pixel.
         margin (`float`): by how much the crop exceeds what it must show, as far as the photograph does.
 
     Raises:
@@ -243,30 +240,31 @@ def crop_for_person(
     """
     if category not in CATEGORIES:
         raise ValueError(f"`category` must be one of {', '.join(CATEGORIES)}, got {category!r}.")
-    height, width = photo_size or parse.shape
-    points = np.concatenate([_label_points(parse, category), _pose_points(pose, category, height / width)])
+    region = region or Crop.whole(*parse.shape)
+    photo_size = np.array([region.photo_width, region.photo_height])
+    points = np.concatenate([_label_points(parse, category, region), _pose_points(pose * (*photo_size, 1), category)])
     if not len(points):
         raise NoPersonError(
             f"nothing of a person that a garment of the category {category} goes on was found; pass a photograph that "
             "shows it."
         )
-    low, high = _bounds(points * (width, height), margin)
-    low, high = np.clip((low, high), 0, (width, height))
-    return _crop_around(low, high, aspect, height, width)
+    low, high = np.clip(_bounds(np.clip(points, 0, photo_size), margin), 0, photo_size)
+    return _crop_around(low, high, aspect, region.photo_height, region.photo_width)
 
 
 def crop_for_garment(
     garment_mask: np.ndarray,
     aspect: float = 1.0,
-    photo_size: tuple[int, int] | None = None,
+    region: Crop | None = None,
     margin: float = GARMENT_MARGIN,
 ) -> Crop:
     """What a network is shown of a garment: the garment in the middle.
 
     Args:
-        garment_mask (`np.ndarray`): (H, W) bool, the whole photograph at any size.
+        garment_mask (`np.ndarray`): (H, W) bool at any size.
         aspect (`float`): height by width of the crop.
-        photo_size (`tuple[int, int]`, *optional*): height and width of the photograph, those of the mask if not given.
+        region (`Crop`, *optional*): the part of the photograph that the mask shows; without it the mask is the
+            photograph pixel by pixel.
         margin (`float`): by how much the crop exceeds the garment, also beyond the photograph.
 
     Raises:
@@ -274,11 +272,11 @@ def crop_for_garment(
     """
     if not garment_mask.any():
         raise NoGarmentError("`garment_mask` marks no garment.")
-    height, width = photo_size or garment_mask.shape
-    low, high = _bounds(_mask_corners(garment_mask) * (width, height), margin)
+    region = region or Crop.whole(*garment_mask.shape)
+    low, high = _bounds(_mask_corners(garment_mask, region), margin)
     size = _size_around(low, high, aspect)
     left, top = np.rint((low + high - size) / 2).astype(int).tolist()
-    return Crop(left, top, *size, photo_height=height, photo_width=width)
+    return Crop(left, top, *size, region.photo_height, region.photo_width)
 
 
 def box_region(box: np.ndarray, margin: float, height: int, width: int) -> Crop:
@@ -295,36 +293,35 @@ def box_region(box: np.ndarray, margin: float, height: int, width: int) -> Crop:
     return Crop(left, top, right - left, bottom - top, photo_height=height, photo_width=width)
 
 
-def _label_points(parse: np.ndarray, category: str) -> np.ndarray:
-    """Corners (N, 2) of what the label map shows of the person's part that a category needs, x and y in [0, 1]."""
+def _label_points(parse: np.ndarray, category: str, region: Crop) -> np.ndarray:
+    """Corners (N, 2) of what a label map shows of the person's part that a category needs, in the photo's pixels."""
     if category == "dress":
-        return _mask_corners(parse != PARSE_IDS["background"])
-    return _mask_corners(label_mask(parse, _SHOWN_LABELS[category] + GARMENT_LABELS[category]))
+        return _mask_corners(parse != PARSE_IDS["background"], region)
+    return _mask_corners(label_mask(parse, _SHOWN_LABELS[category] + GARMENT_LABELS[category]), region)
 
 
-def _mask_corners(mask: np.ndarray) -> np.ndarray:
-    """The two corners (2, 2) of the box around a mask (H, W), x and y in [0, 1]; (0, 2) if it is empty."""
+def _mask_corners(mask: np.ndarray, region: Crop) -> np.ndarray:
+    """Two corners (2, 2) of the box around a mask of a region, x and y in pixels of the photo; (0, 2) if it is empty."""
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     if not len(rows):
         return np.zeros((0, 2))
-    return np.array([(columns[0], rows[0]), (columns[-1] + 1, rows[-1] + 1)]) / (mask.shape[1], mask.shape[0])
+    corners = np.array([(columns[0], rows[0]), (columns[-1] + 1, rows[-1] + 1)])
+    return corners / mask.shape[::-1] * (region.width, region.height) + (region.left, region.top)
 
 
-def _pose_points(pose: np.ndarray, category: str, aspect: float) -> np.ndarray:
-    """What keypoints say a category needs (N, 2), x and y in [0, 1]; `aspect` is the photograph's height by width."""
-    found = {name: pose[number, :2].astype(float) for number, name in enumerate(KEYPOINT_NAMES) if pose[number, 2] > 0}
+def _pose_points(pose: np.ndarray, category: str) -> np.ndarray:
+    """What keypoints (18, 3) in pixels say a category needs (N, 2)."""
+    found = {name: point[:2] for name, point in zip(KEYPOINT_NAMES, pose, strict=True) if point[2] > 0}
     kinds = _SHOWN_KEYPOINTS[category]
     points = [point for name, point in found.items() if name.split("_")[-1] in kinds]
     if "nose" in kinds and {"nose", "neck"} <= found.keys():
         points.append(found["nose"] + _CROWN * (found["nose"] - found["neck"]))
-    sides = ("right_shoulder", "left_shoulder", "right_hip", "left_hip")
-    if category in _LINES_FROM_HIPS and found.keys() >= set(sides):
+    sides = {"right_shoulder", "left_shoulder", "right_hip", "left_hip"}
+    if category in _LINES_FROM_HIPS and sides <= found.keys():
         hips = (found["right_hip"] + found["left_hip"]) / 2
-        trunk = hips - (found["right_shoulder"] + found["left_shoulder"]) / 2
-        # In units of the photograph's height, however it is turned.
-        length = math.hypot(trunk[0] / aspect, trunk[1])
-        points.append(hips + (0, _LINES_FROM_HIPS[category] * length))
-    return np.clip(np.array(points).reshape(-1, 2), 0, 1)
+        shoulders = (found["right_shoulder"] + found["left_shoulder"]) / 2
+        points.append(hips + (0, _LINES_FROM_HIPS[category] * np.linalg.norm(hips - shoulders)))
+    return np.array(points).reshape(-1, 2)
 
 
 def _bounds(points: np.ndarray, margin: float) -> tuple[np.ndarray, np.ndarray]:

@@ -130,7 +130,7 @@ def test_labels_come_back(name):
     parse = np.random.default_rng(4).integers(1, 18, (HEIGHT, WIDTH), dtype=np.uint8)
     labels = crop.resized_labels(parse, (crop.height, crop.width))
     assert np.array_equal(labels, crop.cut(parse, 0))
-    back = crop.labels_to_photo(labels)
+    back = Crop.whole(HEIGHT, WIDTH).resized_labels(labels, (HEIGHT, WIDTH), region=crop)
     assert np.array_equal(back[back > 0], parse[back > 0])
     of_photo = (slice(max(crop.top, 0), crop.top + crop.height), slice(max(crop.left, 0), crop.left + crop.width))
     assert (back[of_photo] > 0).all() and (back > 0).sum() == back[of_photo].size
@@ -142,9 +142,8 @@ def test_labels_of_another_size_show_the_same_place():
     # The photograph has four pixels where the label map has one.
     enlarged = parse.repeat(2, axis=0).repeat(2, axis=1)
     assert np.array_equal(crop.resized_labels(parse, (30, 60)), crop.cut(enlarged, 0))
-    assert np.array_equal(
-        crop.labels_to_photo(crop.resized_labels(parse, (15, 30)), (40, 50))[10:25, :25], parse[10:25, :25]
-    )
+    back = Crop.whole(80, 100).resized_labels(crop.resized_labels(parse, (15, 30)), (40, 50), region=crop)
+    assert np.array_equal(back[10:25, :25], parse[10:25, :25])
 
 
 def test_resizing_is_bilinear_with_antialiasing(photo):
@@ -238,12 +237,25 @@ def test_the_photos_edge_ends_the_crop_of_a_person_that_it_cuts(whole_person):
     assert crop.top + crop.height == crop.photo_height
 
 
-def test_a_label_map_at_a_smaller_size_gives_the_photos_crop(whole_person):
+def test_a_label_map_of_another_size_gives_the_photos_crop(whole_person):
     parse, pose = whole_person
     large = parse.repeat(3, axis=0).repeat(3, axis=1)
-    assert crop_for_person(pose, parse, "upper", photo_size=large.shape) == crop_for_person(pose, large, "upper")
+    photo = Crop.whole(*large.shape)
+    assert crop_for_person(pose, parse, "upper", region=photo) == crop_for_person(pose, large, "upper")
     mask, large_mask = label_mask(parse, ("dress", "top")), label_mask(large, ("dress", "top"))
-    assert crop_for_garment(mask, photo_size=large.shape) == crop_for_garment(large_mask)
+    assert crop_for_garment(mask, region=photo) == crop_for_garment(large_mask)
+
+
+@pytest.mark.parametrize("category", GARMENT_LABELS)
+def test_a_label_map_of_the_region_around_the_person_gives_the_photos_crop(category, whole_person):
+    parse, pose = whole_person
+    rows, columns = np.flatnonzero(parse.any(axis=1)), np.flatnonzero(parse.any(axis=0))
+    region = box_region(np.array([columns[0], rows[0], columns[-1] + 1, rows[-1] + 1]), 1.1, *parse.shape)
+    around = region.cut(parse, 0)
+    assert crop_for_person(pose, around, category, region=region) == crop_for_person(pose, parse, category)
+    garment = ("dress", "top")
+    of_region = crop_for_garment(label_mask(around, garment), region=region)
+    assert of_region == crop_for_garment(label_mask(parse, garment))
 
 
 def test_keypoints_alone_or_labels_alone_choose_nearly_the_same(whole_person):
