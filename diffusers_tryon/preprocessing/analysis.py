@@ -56,7 +56,7 @@ class AnalysedPhoto:
 
     def labels_in(self, crop: Crop, height: int, width: int) -> np.ndarray:
         """The label map of a crop of the photograph, (height, width) uint8, each pixel that of the nearest label."""
-        return on_grid_of(crop, self.region, self.parse, height, width)
+        return crop.resized_labels(self.parse, (height, width), self.region)
 
 
 def on_grid_of(crop: Crop, region: Crop, labels: np.ndarray, height: int, width: int) -> np.ndarray:

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """From what was seen in photographs to the conditions of the networks: crop, agnostic image, garment cut-out."""
 
-from dataclasses import replace
-
 import numpy as np
 from scipy import ndimage
 
@@ -18,7 +16,7 @@ from ..composition import (
 )
 from ..image_processor import TryOnImageProcessor
 from ..poses import NUM_KEYPOINTS
-from .analysis import ANALYSIS_SIDE, AnalysedPhoto, on_grid_of
+from .analysis import ANALYSIS_SIDE, AnalysedPhoto
 from .crops import Crop, crop_for_garment, crop_for_person
 from .errors import LowResolutionWarning, NoPersonError, PreprocessingWarning, UncertainAnswerWarning
 from .garments import check_garment, garment_mask, guess_category, guess_garment_type, separate_flat_garment
@@ -58,11 +56,7 @@ def prepare_person(analysis: AnalysedPhoto, category: str, size: tuple[int, int]
         )
     warnings = list(analysis.warnings)
     warnings += check_in_view(analysis.region_pose, analysis.parse, category, name)
-    region = analysis.region
-    crop = crop_for_person(
-        analysis.region_pose, analysis.parse, category, size[0] / size[1], (region.height, region.width)
-    )
-    crop = _in_photo(crop, region)
+    crop = crop_for_person(analysis.pose, analysis.parse, category, size[0] / size[1], analysis.region)
     warnings += _check_resolution(crop, size, f"the person in `{name}`")
 
     height, width = _fine_grid(crop)
@@ -129,17 +123,17 @@ def prepare_garment(
     else:
         region, mask, pose = _flat_mask(analysis)
     warnings += check_garment(mask, name, category)
-    crop = _in_photo(crop_for_garment(mask, size[0] / size[1], (region.height, region.width)), region)
+    crop = crop_for_garment(mask, size[0] / size[1], region)
     warnings += _check_resolution(crop, size, f"the garment in `{name}`")
 
     height, width = _fine_grid(crop)
-    fine_mask = on_grid_of(crop, region, mask, height, width)
+    fine_mask = crop.resized_labels(mask, (height, width), region)
     fine_image = crop.resized(analysis.photo.pixels, (height, width), GARMENT_BACKGROUND)
     cut_out = np.where(fine_mask[..., None], fine_image, np.uint8(GARMENT_BACKGROUND))
     if garment_type == "worn":
         parse = analysis.labels_in(crop, *size)
     else:
-        parse = on_grid_of(crop, region, mask, *size) * np.uint8(PARSE_IDS[_FLAT_LABELS[category]])
+        parse = crop.resized_labels(mask, size, region) * np.uint8(PARSE_IDS[_FLAT_LABELS[category]])
     return PreparedGarment(
         analysis=analysis,
         category=category,
@@ -147,7 +141,7 @@ def prepare_garment(
         crop=crop,
         region=region,
         mask=mask,
-        image=_whole(fine_image.shape[:2]).resized(cut_out, size, GARMENT_BACKGROUND),
+        image=Crop.whole(height, width).resized(cut_out, size, GARMENT_BACKGROUND),
         parse=parse,
         pose=crop.pose_from_photo(pose),
         warnings=tuple(warnings),
@@ -157,27 +151,11 @@ def prepare_garment(
 def _flat_mask(analysis: AnalysedPhoto) -> tuple[Crop, np.ndarray, np.ndarray]:
     """All of the photograph, where the garment lies in it, and the pose of nobody."""
     photo = analysis.photo
-    region = _whole(photo.pixels.shape[:2])
+    region = Crop.whole(*photo.pixels.shape[:2])
     pixels = reduce_photo(photo.pixels, ANALYSIS_SIDE)
     opacity = None if photo.opacity is None else reduce_photo(photo.opacity, ANALYSIS_SIDE)
-    parse = on_grid_of(region, analysis.region, analysis.parse, *pixels.shape[:2])
+    parse = analysis.labels_in(region, *pixels.shape[:2])
     return region, separate_flat_garment(pixels, opacity, parse), np.zeros((NUM_KEYPOINTS, 3), np.float32)
-
-
-def _whole(shape: tuple[int, int]) -> Crop:
-    height, width = shape
-    return Crop(0, 0, width, height, height, width)
-
-
-def _in_photo(crop: Crop, region: Crop) -> Crop:
-    """A crop of a region as a crop of the photograph."""
-    return replace(
-        crop,
-        left=region.left + crop.left,
-        top=region.top + crop.top,
-        photo_height=region.photo_height,
-        photo_width=region.photo_width,
-    )
 
 
 def _fine_grid(crop: Crop) -> tuple[int, int]:
