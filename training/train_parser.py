@@ -25,6 +25,7 @@ from jsonargparse import auto_cli
 from diffusers_tryon.rendering.labelled_pool import LabelledPool
 from diffusers_tryon.training.backdrops import draw_backdrops
 from diffusers_tryon.training.labelled_batches import training_batch
+from diffusers_tryon.training.labelled_views import LabelledBatch
 from diffusers_tryon.training.small_networks import build_network, export_networks, label_weights, losses
 
 
@@ -88,10 +89,57 @@ def _optimizers(network: torch.nn.Module, learning_rate: float) -> list[torch.op
     ]
 
 
-def _save(path: Path, state: dict) -> None:
-    temporary = path.with_suffix(".tmp")
-    torch.save(state, temporary)
-    os.replace(temporary, path)
+class _Run:
+    """The two networks on their way: weights, their averages, optimisers, and how many steps were done."""
+
+    def __init__(self, seed: int, learning_rate: float, architecture: dict[str, list[int]]):
+        torch.manual_seed(seed)
+        self.network = build_network(**architecture).to(memory_format=torch.channels_last).train()
+        self.averages = build_network(**architecture).to(memory_format=torch.channels_last).eval()
+        self.averages.load_state_dict(self.network.state_dict())
+        self.optimizers = _optimizers(self.network, learning_rate)
+        self.steps = 0
+
+    def step(self, batch: LabelledBatch, weights: torch.Tensor, learning_rate: float) -> dict[str, float]:
+        """Learn from a batch; returns the losses."""
+        parts = losses(self.network, batch, weights)
+        self.network.zero_grad()
+        sum(parts.values()).backward()
+        torch.nn.utils.clip_grad_norm_(self.network.parameters(), _GRADIENT_NORM)
+        for optimizer in self.optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = learning_rate
+            optimizer.step()
+        _average(self.averages, self.network, self.steps)
+        self.steps += 1
+        return {name: round(value.item(), 5) for name, value in parts.items()}
+
+    def save(self, path: Path) -> None:
+        """Write everything that the run goes on from; the file is whole at any moment."""
+        state = {
+            "network": self.network.state_dict(),
+            "averages": self.averages.state_dict(),
+            "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
+            "step": self.steps,
+        }
+        temporary = path.with_suffix(".tmp")
+        torch.save(state, temporary)
+        os.replace(temporary, path)
+
+    def load(self, path: Path) -> None:
+        """Take over what `save` wrote."""
+        state = torch.load(path, weights_only=True)
+        self.network.load_state_dict(state["network"])
+        self.averages.load_state_dict(state["averages"])
+        for optimizer, of_optimizer in zip(self.optimizers, state["optimizers"], strict=True):
+            optimizer.load_state_dict(of_optimizer)
+        self.steps = state["step"]
+
+
+def _label_weights(photographs: LabelledPool) -> torch.Tensor:
+    """Weights of the labels by a sample of the photographs."""
+    numbers = np.linspace(0, len(photographs) - 1, _PHOTOGRAPHS_WEIGHED).astype(int)
+    return label_weights(np.stack([photographs[number]["parse"] for number in numbers]))
 
 
 def train(
@@ -116,51 +164,27 @@ def train(
     """
     out.mkdir(parents=True, exist_ok=True)
     photographs = LabelledPool(pool, "train")
-    spread = np.linspace(0, len(photographs) - 1, _PHOTOGRAPHS_WEIGHED).astype(int)
-    weights = label_weights(np.stack([photographs[number]["parse"] for number in spread]))
+    weights = _label_weights(photographs)
     backdrops = draw_backdrops(photographs, _BACKDROPS, _BACKDROP_SIZE, seed)
-
-    torch.manual_seed(seed)
-    network = build_network(**architecture).to(memory_format=torch.channels_last).train()
-    averages = build_network(**architecture).to(memory_format=torch.channels_last).eval()
-    averages.load_state_dict(network.state_dict())
-    optimizers = _optimizers(network, learning_rate)
-    first_step, checkpoint = 0, out / "checkpoint.pt"
+    run, checkpoint = _Run(seed, learning_rate, architecture), out / "checkpoint.pt"
     if checkpoint.exists():
-        state = torch.load(checkpoint, weights_only=True)
-        network.load_state_dict(state["network"])
-        averages.load_state_dict(state["averages"])
-        for optimizer, of_optimizer in zip(optimizers, state["optimizers"], strict=True):
-            optimizer.load_state_dict(of_optimizer)
-        first_step = state["step"]
+        run.load(checkpoint)
 
-    num_steps = sum(phase.steps for phase in phases)
-    began = time.perf_counter()
+    num_steps, first_step, began = sum(phase.steps for phase in phases), run.steps, time.perf_counter()
     with open(out / "metrics.jsonl", "a") as log:
-        for step in range(first_step, num_steps):
-            phase, first_sample = _phase_at(phases, step)
-            batch = training_batch(photographs, backdrops, phase.batch_size, phase.size, seed, step, first_sample)
-            parts = losses(network, batch, weights)
-            network.zero_grad()
-            sum(parts.values()).backward()
-            torch.nn.utils.clip_grad_norm_(network.parameters(), _GRADIENT_NORM)
-            for optimizer in optimizers:
-                for group in optimizer.param_groups:
-                    group["lr"] = _learning_rate(step, num_steps, learning_rate)
-                optimizer.step()
-            _average(averages, network, step)
-            done = step + 1
-            if done % _LOG_EVERY == 0 or done == num_steps:
-                figures = {name: round(value.item(), 5) for name, value in parts.items()}
-                seconds = round((time.perf_counter() - began) / (done - first_step), 4)
-                line = {"step": done, "size": phase.size, "seconds_per_step": seconds, **figures}
+        while run.steps < num_steps:
+            phase, first_sample = _phase_at(phases, run.steps)
+            batch = training_batch(photographs, backdrops, phase.batch_size, phase.size, seed, run.steps, first_sample)
+            figures = run.step(batch, weights, _learning_rate(run.steps, num_steps, learning_rate))
+            is_last = run.steps == num_steps
+            if run.steps % _LOG_EVERY == 0 or is_last:
+                seconds = round((time.perf_counter() - began) / (run.steps - first_step), 4)
+                line = {"step": run.steps, "size": phase.size, "seconds_per_step": seconds, **figures}
                 log.write(json.dumps(line) + "\n")
                 log.flush()
-            if done % checkpoint_every == 0 or done == num_steps:
-                state = {"network": network.state_dict(), "averages": averages.state_dict()}
-                states = [optimizer.state_dict() for optimizer in optimizers]
-                _save(checkpoint, state | {"optimizers": states, "step": done})
-                export_networks(averages, out, phases[-1].size)
+            if run.steps % checkpoint_every == 0 or is_last:
+                run.save(checkpoint)
+                export_networks(run.averages, out, phases[-1].size)
 
 
 if __name__ == "__main__":

@@ -86,21 +86,30 @@ def decode_heat_maps(heat_maps: np.ndarray) -> np.ndarray:
         )
     height, width = heat_maps.shape[-2:]
     maps = np.log(np.maximum(heat_maps.reshape(-1, height, width).astype(np.float64), _SMALLEST))
-    rows, columns = np.unravel_index(maps.reshape(len(maps), -1).argmax(axis=1), (height, width))
     numbers = np.arange(len(maps))
+    rows, columns = np.unravel_index(maps.reshape(len(maps), -1).argmax(axis=1), (height, width))
+    x, rise_across = _between_pixels(maps[numbers, rows], columns)
+    y, rise_down = _between_pixels(maps[numbers, :, columns], rows)
     peaks = maps[numbers, rows, columns]
-    logarithms = peaks.copy()
-    places = []
-    for index, count, neighbours in (
-        (columns, width, lambda step: maps[numbers, rows, np.clip(columns + step, 0, width - 1)]),
-        (rows, height, lambda step: maps[numbers, np.clip(rows + step, 0, height - 1), columns]),
-    ):
-        before, after = neighbours(-1), neighbours(1)
-        curvature = 2 * peaks - before - after
-        inner = (index > 0) & (index < count - 1) & (curvature > 0)
-        offset = np.where(inner, (after - before) / (2 * np.where(inner, curvature, 1)), 0.0)
-        logarithms += offset * np.where(inner, after - before, 0.0) / 4
-        places.append((index + 0.5 + offset) / count)
-    confidence = np.where(peaks > np.log(_SMALLEST), np.minimum(np.exp(logarithms), 1), 0.0)
-    keypoints = np.stack([*places, confidence], axis=-1).astype(np.float32)
+    confidence = np.where(peaks > np.log(_SMALLEST), np.minimum(np.exp(peaks + rise_across + rise_down), 1), 0.0)
+    keypoints = np.stack([x, y, confidence], axis=-1).astype(np.float32)
     return keypoints.reshape(*heat_maps.shape[:-2], 3)
+
+
+def _between_pixels(lines: np.ndarray, highest: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Where the parabola through the highest value of each line and its neighbours is highest, and how much higher.
+
+    Args:
+        lines (`np.ndarray`): (N, W) logarithms.
+        highest (`np.ndarray`): (N,) index of the highest of each line; at an end of the line it stays.
+
+    Returns:
+        `tuple[np.ndarray, np.ndarray]`: (N,) places in [0, 1] of the line, and (N,) what the logarithm gains.
+    """
+    width, numbers = lines.shape[1], np.arange(len(lines))
+    before, peak, after = (lines[numbers, np.clip(highest + step, 0, width - 1)] for step in (-1, 0, 1))
+    curvature = 2 * peak - before - after
+    inner = (highest > 0) & (highest < width - 1) & (curvature > 0)
+    slope = np.where(inner, after - before, 0.0)
+    offset = slope / (2 * np.where(inner, curvature, 1.0))
+    return (highest + 0.5 + offset) / width, offset * slope / 4
