@@ -12,6 +12,7 @@ from huggingface_hub import snapshot_download
 from huggingface_hub.errors import (
     GatedRepoError,
     HFValidationError,
+    HTTPError,  # what a connection that breaks off raises; of httpx or httpx2, as huggingface_hub is built on
     LocalEntryNotFoundError,
     RepositoryNotFoundError,
     RevisionNotFoundError,
@@ -63,8 +64,8 @@ def hub_errors_explained(source: str | Path) -> Iterator[None]:
             f"The files of {source} are not in the cache, and the Hub cannot be reached or `local_files_only` is set. "
             f"{WITHOUT_THE_HUB}"
         ) from error
-    except OSError as error:
-        raise OSError(f"The files of {source} could not be downloaded: {error} {WITHOUT_THE_HUB}") from error
+    except (OSError, HTTPError) as error:
+        raise OSError(f"The files of {source} could not be downloaded ({error}). {WITHOUT_THE_HUB}") from error
 
 
 def fetch(source: str | Path, patterns: Sequence[str], **hub_options: Any) -> Path:

@@ -18,6 +18,7 @@ from diffusers_tryon.preprocessing import loading, transformers_backends
 from diffusers_tryon.preprocessing.loading import INDEX_FILE, hub_components, load_components, save_components
 from diffusers_tryon.preprocessing.parser_detector import ParserPersonDetector
 from diffusers_tryon.preprocessing.small_pose import SmallPoseEstimator
+from diffusers_tryon.preprocessing.sources import fetch
 from diffusers_tryon.preprocessing.transformers_backends import SegformerParser, ViTPoseEstimator
 
 
@@ -226,6 +227,16 @@ def test_what_the_hub_does_not_give_is_explained(load, fake_hub, tmp_path, monke
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
     with pytest.raises(OSError, match=r"not in the cache.*from_pretrained\(\"offline\"\)"):
         load("me/other")
+
+
+def test_a_cache_that_holds_only_a_part(saved, fake_hub, monkeypatch):
+    fake_hub.upload_folder("me/preprocessor", saved)
+    fetch("me/preprocessor", [INDEX_FILE])
+    with pytest.raises(OSError, match="me/preprocessor are not in the cache"):
+        load_components("me/preprocessor", local_files_only=True)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    with pytest.raises(OSError, match="me/preprocessor are not in the cache"):
+        load_components("me/preprocessor")
 
 
 @pytest.mark.parametrize("load", [load_components, SegformerParser.from_pretrained])
