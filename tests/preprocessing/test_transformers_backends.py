@@ -310,6 +310,17 @@ def test_a_batch_of_labels_equals_single_images():
     assert segformer.parse([]) == []
 
 
+def test_labels_are_those_that_the_image_processor_makes_of_the_network():
+    backend = parser()
+    (image,) = noise((70, 90))
+    inputs = backend.image_processor(images=[image], input_data_format="channels_last", return_tensors="pt")
+    with torch.inference_mode():
+        outputs = backend.model(**inputs)
+    (expected,) = backend.image_processor.post_process_semantic_segmentation(outputs, target_sizes=[(70, 90)])
+    assert len(np.unique(expected)) > 1
+    np.testing.assert_array_equal(backend.parse([image])[0], expected)
+
+
 def test_the_label_map_is_told_by_the_names_of_the_labels():
     names = [name.capitalize() for name in LABEL_MAPS["atr"]]
     model = colour_segformer([None] * 18, id2label=dict(enumerate(names)), num_labels=18)
