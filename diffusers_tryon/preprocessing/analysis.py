@@ -59,21 +59,6 @@ class AnalysedPhoto:
         return crop.resized_labels(self.parse, (height, width), self.region)
 
 
-def on_grid_of(crop: Crop, region: Crop, labels: np.ndarray, height: int, width: int) -> np.ndarray:
-    """Carry labels (h, w) of one region of a photograph to a crop (height, width) of it, 0 beyond the region."""
-    rows, inside_rows = _places(crop.top, crop.height, height, region.top, region.height, labels.shape[0])
-    columns, inside_columns = _places(crop.left, crop.width, width, region.left, region.width, labels.shape[1])
-    carried = labels[rows[:, None], columns]
-    return np.where(inside_rows[:, None] & inside_columns, carried, np.zeros((), labels.dtype))
-
-
-def _places(start: int, length: int, count: int, own_start: int, own_length: int, own_count: int) -> tuple:
-    """The nearest of `own_count` cells for each of `count` cells along an axis, and whether it lies among them."""
-    middles = start + (np.arange(count) + 0.5) * length / count
-    cells = np.floor((middles - own_start) * own_count / own_length).astype(int)
-    return np.clip(cells, 0, own_count - 1), (cells >= 0) & (cells < own_count)
-
-
 def analyse_photos(
     photos: Sequence[Photo],
     human_parser: HumanParser,

@@ -13,7 +13,7 @@ from PIL import Image
 from ..files import written_beside
 from ..image_files import write_image
 from ..poses import save_pose
-from .analysis import AnalysedPhoto, analyse_photos, on_grid_of
+from .analysis import AnalysedPhoto, analyse_photos
 from .errors import PreprocessingError, PreprocessingWarning
 from .garments import guess_category
 from .photo_pairs import AUTO
@@ -224,7 +224,7 @@ def _try_person(
             "agnostic_mask": person.agnostic_mask,
             "person": person.image,
             "person_parse": person.parse,
-            "person_mask": None if seen is None else on_grid_of(person.crop, analysis.region, seen, *size),
+            "person_mask": None if seen is None else person.crop.resized_labels(seen, size, analysis.region),
             "person_intermediates": person.picture(),
         },
     )
@@ -253,7 +253,7 @@ def _try_garment(
     except PreprocessingError as error:
         result.errors.append(error)
         return None
-    mask = on_grid_of(garment.crop, garment.region, garment.mask, *size)
+    mask = garment.crop.resized_labels(garment.mask, size, garment.region)
     _write_images(
         folder,
         {
