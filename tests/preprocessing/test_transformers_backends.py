@@ -359,12 +359,13 @@ def test_what_is_no_uint8_picture_is_refused(image):
 
 
 def test_people_found_by_a_parser():
-    """Two people beside each other, a patch that only looks like cloth, and a speck."""
+    """Two people beside each other, one far behind, a patch that only looks like cloth, and a speck."""
     image = np.zeros((200, 300, 3), np.uint8)
     large, _ = dressed(180, 100)
     small, _ = dressed(100, 60)
     image[10:190, 20:120] = large
     image[60:160, 180:240] = small
+    image[60:110, 255:285], _ = dressed(50, 30)
     image[150:190, 250:290, RED] = 255
     image[5:8, 200:203, RED] = 255
     detector = ParserPersonDetector(parser(200, 300))
