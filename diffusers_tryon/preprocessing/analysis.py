@@ -20,6 +20,8 @@ from .photos import Photo, reduce_photo
 ANALYSIS_SIDE = 768
 # How much larger than a detected box a region is, for what a box cuts off, and the room that parsers are used to.
 _REGION_MARGIN = 1.3
+# A region narrower than this part of its longer side is widened: parsers take squares or nearly so.
+_LEAST_ASPECT = 2 / 3
 # A second box counts as another person if it is at least this large beside the largest.
 _LEAST_SHARE_OF_LARGEST = 0.15
 
@@ -160,7 +162,16 @@ def _region(photo: Photo, boxes: np.ndarray, chosen: int | None) -> Crop:
     height, width = photo.pixels.shape[:2]
     if chosen is None:
         return Crop(0, 0, width, height, height, width)
-    return box_region(boxes[chosen, :4], _REGION_MARGIN, height, width)
+    return region_around(boxes[chosen], height, width)
+
+
+def region_around(box: np.ndarray, height: int, width: int) -> Crop:
+    """The part of a photograph of this height and width that networks are shown of the person in a box (5,)."""
+    left, top, right, bottom = box[:4]
+    wider = max(0.0, _LEAST_ASPECT * (bottom - top) - (right - left)) / 2
+    taller = max(0.0, _LEAST_ASPECT * (right - left) - (bottom - top)) / 2
+    widened = np.array([left - wider, top - taller, right + wider, bottom + taller])
+    return box_region(widened, _REGION_MARGIN, height, width)
 
 
 def _box_in_region(boxes: np.ndarray, chosen: int | None, region: Crop, image: np.ndarray) -> np.ndarray:

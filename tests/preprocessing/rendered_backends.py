@@ -7,14 +7,10 @@ from functools import cache
 
 import numpy as np
 
-from diffusers_tryon.preprocessing.analysis import ANALYSIS_SIDE
+from diffusers_tryon.preprocessing.analysis import ANALYSIS_SIDE, region_around
 from diffusers_tryon.preprocessing.backends import PoseEstimate
-from diffusers_tryon.preprocessing.crops import box_region
 from diffusers_tryon.preprocessing.preprocessor import TryOnPreprocessor
 from diffusers_tryon.rendering.samples import render_pair
-
-
-_REGION_MARGIN = 1.3
 
 
 @cache
@@ -38,7 +34,7 @@ class RenderedTruth:
             assert max(image.shape) <= ANALYSIS_SIDE
             rows, columns = np.nonzero(parse)
             box = np.array([columns.min(), rows.min(), columns.max() + 1, rows.max() + 1, 1.0], np.float32)
-            region = box_region(box[:4], _REGION_MARGIN, *parse.shape)
+            region = region_around(box, *parse.shape)
             self.photos[image.tobytes()] = box[None]
             truth = region.cut(parse, 0), region.pose_from_photo(pose)
             self.regions[region.cut(image).tobytes()] = truth
