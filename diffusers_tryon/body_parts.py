@@ -44,7 +44,7 @@ _ARM_RADIUS, _LEG_RADIUS, _END_RADIUS = 0.05, 0.08, 0.09
 _TORSO_RADIUS, _NECK_RADIUS, _SHOULDER_RADIUS, _HEAD_RADIUS = 0.13, 0.07, 0.04, 0.10
 
 
-class _Body(NamedTuple):
+class Body(NamedTuple):
     """A person's measures.
 
     Attributes:
@@ -138,7 +138,7 @@ def divide_by_keypoints(labels: np.ndarray, ids: dict[str, int], pose: np.ndarra
         ValueError: there is skin, and no keypoints that tell whose skin it is.
     """
     labels = labels.copy()
-    body = _measure_body(pose, *labels.shape)
+    body = measure_body(pose, *labels.shape)
     _divide_skin(labels, ids, body)
     _divide_neck(labels, ids, body)
     for end in _ENDS:
@@ -148,12 +148,13 @@ def divide_by_keypoints(labels: np.ndarray, ids: dict[str, int], pose: np.ndarra
     return labels
 
 
-def _measure_body(pose: np.ndarray, height: int, width: int) -> _Body:
+def measure_body(pose: np.ndarray, height: int, width: int) -> Body:
+    """The measures of a person whose keypoints (18, 3) are in the package's format, in a picture of this size."""
     pixels = pose[:, :2].astype(np.float64) * (width, height)
     points = {name: pixels[number] for number, name in enumerate(KEYPOINT_NAMES) if pose[number, 2] > 0}
     metres = [np.linalg.norm(points[a] - points[b]) / length for a, b, length in _BONES if {a, b} <= points.keys()]
     hidden = {name for number, name in enumerate(KEYPOINT_NAMES) if pose[number, 2] == OCCLUDED_VISIBILITY}
-    return _Body(points, hidden, max(metres, default=0.0), (height, width))
+    return Body(points, hidden, max(metres, default=0.0), (height, width))
 
 
 def _pixels_of(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -162,7 +163,7 @@ def _pixels_of(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return rows, columns, np.stack([columns, rows], axis=-1) + 0.5
 
 
-def _direction(body: _Body, end: _End) -> np.ndarray | None:
+def _direction(body: Body, end: _End) -> np.ndarray | None:
     """From the joint before it to the limb's last joint, in pixels; None if it is not known."""
     if end.joint not in body.points:
         return None
@@ -177,7 +178,7 @@ def _direction(body: _Body, end: _End) -> np.ndarray | None:
     return nearest if np.linalg.norm(nearest) <= end.bone * body.metre else None
 
 
-def _mark_end(labels: np.ndarray, ids: dict[str, int], body: _Body, end: _End) -> None:
+def _mark_end(labels: np.ndarray, ids: dict[str, int], body: Body, end: _End) -> None:
     """Mark in place what lies beyond a limb's last joint."""
     direction = _direction(body, end)
     if direction is None:
@@ -199,7 +200,7 @@ def _mark_end(labels: np.ndarray, ids: dict[str, int], body: _Body, end: _End) -
     labels[rows, columns] = ids[end.name]
 
 
-def _chin(body: _Body) -> tuple[np.ndarray, np.ndarray] | None:
+def _chin(body: Body) -> tuple[np.ndarray, np.ndarray] | None:
     """The chin and the direction from the neck up to it, if the neck is there."""
     if "neck" not in body.points:
         return None
@@ -214,7 +215,7 @@ def _chin(body: _Body) -> tuple[np.ndarray, np.ndarray] | None:
     return neck + up * length, up
 
 
-def _divide_neck(labels: np.ndarray, ids: dict[str, int], body: _Body) -> None:
+def _divide_neck(labels: np.ndarray, ids: dict[str, int], body: Body) -> None:
     chin = _chin(body)
     if chin is None:
         return
@@ -223,7 +224,7 @@ def _divide_neck(labels: np.ndarray, ids: dict[str, int], body: _Body) -> None:
     labels[rows[below], columns[below]] = ids["torso"]
 
 
-def _divide_skin(labels: np.ndarray, ids: dict[str, int], body: _Body) -> None:
+def _divide_skin(labels: np.ndarray, ids: dict[str, int], body: Body) -> None:
     rows, columns, places = _pixels_of(labels == ids["skin"])
     if not len(rows):
         return
@@ -244,7 +245,7 @@ def _distance(places: np.ndarray, capsule: _Capsule) -> np.ndarray:
     return np.linalg.norm(places - nearest, axis=-1)
 
 
-def _capsules(body: _Body) -> list[_Capsule]:
+def _capsules(body: Body) -> list[_Capsule]:
     """The parts of the body whose keypoints are there; what may be in front of others comes first."""
     points = body.points
     arms, legs = [], []
@@ -279,7 +280,7 @@ def _capsules(body: _Body) -> list[_Capsule]:
     return capsules
 
 
-def _middle_of_hips(body: _Body) -> np.ndarray:
+def _middle_of_hips(body: Body) -> np.ndarray:
     hips = [body.points[name] for name in ("right_hip", "left_hip") if name in body.points]
     if hips:
         return np.mean(hips, axis=0)

@@ -55,7 +55,7 @@ def prepare_person(analysis: AnalysedPhoto, category: str, size: tuple[int, int]
             "too small; if somebody is there, crop the photograph closer."
         )
     warnings = list(analysis.warnings)
-    warnings += check_in_view(analysis.region_pose, analysis.parse, category, name)
+    warnings += check_in_view(analysis.region_pose, category, name)
     crop = crop_for_person(analysis.pose, analysis.parse, category, size[0] / size[1], analysis.region)
     warnings += _check_resolution(crop, size, f"the person in `{name}`")
 
