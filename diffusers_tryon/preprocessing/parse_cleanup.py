@@ -43,6 +43,7 @@ _LEG_BONES = (
     ("left_hip", "left_knee"),
     ("left_knee", "left_ankle"),
 )
+_CLOTHES = ("top", "dress", "skirt", "pants", "belt")
 _LOWER_LABELS = ("skirt", "pants", "belt", "legs", "feet")
 # A person whose shoulders are closer together than this share of the trunk's height is seen from the side.
 _SIDE_VIEW = 0.2
@@ -207,7 +208,10 @@ def _places(parse: np.ndarray, labels: tuple[str, ...]) -> tuple[np.ndarray, np.
 
 
 def _without_specks(parse: np.ndarray) -> np.ndarray:
-    """A copy in which small connected parts of a label have the nearest label of a larger one."""
+    """A copy in which small connected parts of a label have the nearest label of a larger one.
+
+    But what shows of clothes between fingers or strands of hair is not called hand or hair: it would leak.
+    """
     limit = _SPECK * (parse > 0).sum()
     specks = np.zeros(parse.shape, bool)
     for label in np.unique(parse[parse > 0]):
@@ -218,7 +222,8 @@ def _without_specks(parse: np.ndarray) -> np.ndarray:
             small = sizes < min(limit, sizes[1:].max())
             small[0] = False
             specks |= small[parts]
-    return _filled(parse, specks)
+    cleaned = _filled(parse, specks)
+    return np.where(label_mask(parse, _CLOTHES) & ~label_mask(cleaned, _CLOTHES), parse, cleaned)
 
 
 def facing(pose: np.ndarray) -> str:

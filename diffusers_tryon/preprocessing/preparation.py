@@ -119,7 +119,7 @@ def prepare_garment(
             )
     if garment_type == "worn":
         region, pose = analysis.region, analysis.pose
-        mask = garment_mask(analysis.parse, category, analysis.region_pose)
+        mask = garment_mask(analysis.parse, category)
     else:
         region, mask, pose = _flat_mask(analysis)
     warnings += check_garment(mask, name, category)
