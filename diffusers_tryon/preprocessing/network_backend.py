@@ -78,6 +78,13 @@ class NetworkBackend:
                 f"{cls.__name__} needs a network of type {' or '.join(cls.model_types)}, the config.json of {source} "
                 f"says {config.get('model_type')!r}."
             )
+        saved = config.get(_SETTINGS_KEY, {})
+        foreign = sorted(set(saved) - set(cls.setting_names))
+        if foreign:
+            raise ValueError(
+                f"{cls.__name__} has no settings {', '.join(foreign)}, which the config.json of {source} has: another "
+                "back end saved it."
+            )
         read_json_object(folder, "preprocessor_config.json", source)
         try:
             model, info = cls.model_class.from_pretrained(folder, dtype=dtype, output_loading_info=True)
@@ -91,7 +98,7 @@ class NetworkBackend:
                 f"task: {', '.join(sorted(info['missing_keys'])[:3])}."
             )
         image_processor = cls.image_processor_class.from_pretrained(folder)
-        return cls(model.to(device), image_processor, **config.get(_SETTINGS_KEY, {}) | settings)
+        return cls(model.to(device), image_processor, **saved | settings)
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Write the network, its image processor and the settings to a folder for `from_pretrained`."""

@@ -10,6 +10,7 @@ from transformers import SegformerImageProcessorPil
 
 from diffusers_tryon.poses import KEYPOINT_NAMES
 from diffusers_tryon.preprocessing.small_pose import SmallPoseEstimator
+from diffusers_tryon.preprocessing.transformers_backends import SegformerParser
 
 
 # x and y in pixels of what has each colour, and a person's box around it.
@@ -97,6 +98,12 @@ def test_saved_and_loaded_answers_are_the_same(tmp_path):
     np.testing.assert_array_equal(answer.keypoints, expected.keypoints)
     half = SmallPoseEstimator.from_pretrained(tmp_path, dtype=torch.bfloat16)
     np.testing.assert_allclose(half.estimate([person()], [BOX])[0].keypoints, expected.keypoints, atol=0.02)
+
+
+def test_a_parser_cannot_be_loaded_from_it(tmp_path):
+    estimator().save_pretrained(tmp_path)
+    with pytest.raises(ValueError, match="SegformerParser has no settings threshold, .* another back end saved it"):
+        SegformerParser.from_pretrained(tmp_path, label_map="fashn")
 
 
 def test_networks_that_are_none_are_refused():
