@@ -184,7 +184,8 @@ def offline_components(
 def _has_mediapipe() -> bool:
     """Whether MediaPipe is installed in a release whose wheel holds the networks; it is not imported for this."""
     spec = find_spec("mediapipe")
-    return spec is not None and (Path(spec.origin).parent / "python" / "solution_base.py").is_file()
+    folders = spec.submodule_search_locations or [] if spec else []
+    return any((Path(folder) / "python" / "solution_base.py").is_file() for folder in folders)
 
 
 def hub_components(
