@@ -9,8 +9,9 @@ A saved preprocessor is a folder with an index, `tryon_preprocessor.json`, and o
  "components": {"human_parser": "SegformerParser", "pose_estimator": "ViTPoseEstimator"}}
 ```
 
-The defaults "offline" need nothing but the package: MediaPipe where its extra is installed, otherwise the package's
-own pose network and people found by its parser; and its parser, which was trained on rendered people. The defaults
+The defaults "offline" need nothing but the package: its parser, which was trained on rendered people; for people and
+poses MediaPipe where its extra is installed, and the package's own pose network and people found by its parser where
+MediaPipe is not installed or finds nobody. The defaults
 "hub" are downloaded: see the table in `transformers_backends` for their licences, one of which forbids commercial use.
 """
 
@@ -36,6 +37,8 @@ SHIPPED_POSE_ESTIMATOR = "tryon-pose-small"
 _CLASS_NAME = "TryOnPreprocessor"
 # The classes that a folder may name, and the module of each, imported when it is wanted.
 _MODULES = {
+    "FallbackPersonDetector": "fallbacks",
+    "FallbackPoseEstimator": "fallbacks",
     "MediaPipePersonDetector": "mediapipe_backend",
     "MediaPipePoseEstimator": "mediapipe_backend",
     "ParserPersonDetector": "parser_detector",
@@ -127,7 +130,7 @@ def load_components(
         # Of the commit of the index, so that a push in between cannot mix two versions.
         folder = fetch(source, [f"{name}/*" for name in wanted], **options | {"revision": folder.name})
     loaded = {
-        name: _class(classes[name]).from_pretrained(folder, subfolder=name, device=device, dtype=dtype)
+        name: component_class(classes[name]).from_pretrained(folder, subfolder=name, device=device, dtype=dtype)
         for name in wanted
     }
     return loaded | given
@@ -149,7 +152,8 @@ def _read_index(folder: Path, source: str | Path) -> dict[str, str]:
     return classes
 
 
-def _class(name: str) -> type:
+def component_class(name: str) -> type:
+    """The class of a back end that comes with the package, by its name."""
     return getattr(import_module(f".{_MODULES[name]}", __package__), name)
 
 
@@ -161,23 +165,25 @@ def offline_components(
     """The back ends that come with the package and its extra `mediapipe`; only those named are loaded."""
     has_mediapipe = _has_mediapipe()
     components = {}
-    if "human_parser" in names or ("person_detector" in names and not has_mediapipe):
-        parser = _class("SegformerParser").from_pretrained(
+    if {"human_parser", "person_detector"} & set(names):
+        parser = component_class("SegformerParser").from_pretrained(
             shipped_checkpoint(SHIPPED_PARSER), device=device, dtype=dtype, keep_aspect=True
         )
         components["human_parser"] = parser
     if "pose_estimator" in names:
+        estimator = component_class("SmallPoseEstimator").from_pretrained(
+            shipped_checkpoint(SHIPPED_POSE_ESTIMATOR), device=device, dtype=dtype
+        )
         if has_mediapipe:
-            components["pose_estimator"] = _class("MediaPipePoseEstimator")()
-        else:
-            components["pose_estimator"] = _class("SmallPoseEstimator").from_pretrained(
-                shipped_checkpoint(SHIPPED_POSE_ESTIMATOR), device=device, dtype=dtype
-            )
+            mediapipe = component_class("MediaPipePoseEstimator")()
+            estimator = component_class("FallbackPoseEstimator")(mediapipe, estimator)
+        components["pose_estimator"] = estimator
     if "person_detector" in names:
+        detector = component_class("ParserPersonDetector")(parser)
         if has_mediapipe:
-            components["person_detector"] = _class("MediaPipePersonDetector")()
-        else:
-            components["person_detector"] = _class("ParserPersonDetector")(parser)
+            mediapipe = component_class("MediaPipePersonDetector")()
+            detector = component_class("FallbackPersonDetector")(mediapipe, detector)
+        components["person_detector"] = detector
     return {name: components[name] for name in names}
 
 

@@ -20,10 +20,11 @@ _GAP = 0.02
 # Of the image's area, and of that of the largest person: less is nobody to dress, or a piece that was cut off.
 _SMALLEST_AREA = 0.008
 _SMALLEST_BESIDE_LARGEST = 0.1
-# What people are told by. A patch of background that is mistaken for cloth has only one of these.
+# What people are told by; shoes show that somebody stands in the trousers above them. A patch of background that is
+# mistaken for cloth has only one of these.
 _HEAD = ("face", "hair", "hat", "glasses")
-_CLOTHES = ("top", "dress", "skirt", "pants", "belt", "scarf", "feet")
-_SKIN = ("arms", "hands", "legs", "torso")
+_CLOTHES = ("top", "dress", "skirt", "pants", "belt", "scarf")
+_SKIN = ("arms", "hands", "legs", "feet", "torso")
 # Of a part's area: less of a kind may be a mistake.
 _SMALLEST_SHARE = 0.01
 

@@ -297,8 +297,8 @@ def test_the_defaults_without_the_hub(has_mediapipe, fake_hub, tmp_path, monkeyp
     loaded = load_components("offline")
     assert {name: type(component).__name__ for name, component in loaded.items()} == {
         "human_parser": "SegformerParser",
-        "pose_estimator": "MediaPipePoseEstimator" if has_mediapipe else "SmallPoseEstimator",
-        "person_detector": "MediaPipePersonDetector" if has_mediapipe else "ParserPersonDetector",
+        "pose_estimator": "FallbackPoseEstimator" if has_mediapipe else "SmallPoseEstimator",
+        "person_detector": "FallbackPersonDetector" if has_mediapipe else "ParserPersonDetector",
     }
     assert loaded["human_parser"].keep_aspect
     save_components(tmp_path / "saved", loaded)
@@ -306,6 +306,15 @@ def test_the_defaults_without_the_hub(has_mediapipe, fake_hub, tmp_path, monkeyp
     assert {name: type(component) for name, component in again.items()} == {
         name: type(component) for name, component in loaded.items()
     }
+    if has_mediapipe:
+        estimator, detector = again["pose_estimator"], again["person_detector"]
+        parts = [estimator.first, estimator.second, detector.first, detector.second]
+        assert [type(part).__name__ for part in parts] == [
+            "MediaPipePoseEstimator",
+            "SmallPoseEstimator",
+            "MediaPipePersonDetector",
+            "ParserPersonDetector",
+        ]
     assert not fake_hub.requests
 
 

@@ -1,0 +1,89 @@
+# Copyright 2026 The diffusers-tryon authors.
+# SPDX-License-Identifier: Apache-2.0
+"""A second back end for photographs in which the first one finds nobody.
+
+MediaPipe needs a head. Photographs of trousers often end above the hips; there the package's own networks, which learned
+from such pictures too, still find the legs.
+"""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+
+from ..files import written_beside
+from .backends import PersonDetector, PoseEstimate, PoseEstimator
+from .sources import read_json_object
+
+
+_INDEX_FILE = "fallback.json"
+_PARTS = ("first", "second")
+
+
+class _Fallback:
+    """Two back ends of a kind, saved together.
+
+    Args:
+        first: asked about every image.
+        second: asked about the images in which the first finds nobody.
+    """
+
+    def __init__(self, first: Any, second: Any) -> None:
+        self.first = first
+        self.second = second
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Write both back ends, which must come with the package, to a folder for `from_pretrained`."""
+        parts = {"first": self.first, "second": self.second}
+        for name, part in parts.items():
+            part.save_pretrained(Path(folder) / name)
+        with written_beside(Path(folder) / _INDEX_FILE) as file:
+            file.write_text(json.dumps({name: type(part).__name__ for name, part in parts.items()}, indent=2) + "\n")
+
+    @classmethod
+    def from_pretrained(cls, source: str | Path, subfolder: str = "", **options: Any) -> Self:
+        """Load both back ends from a folder; `options` are those of their `from_pretrained`."""
+        from .loading import component_class
+
+        folder = Path(source) / subfolder
+        index = read_json_object(folder, _INDEX_FILE, source)
+        return cls(
+            *(component_class(index[name]).from_pretrained(folder, subfolder=name, **options) for name in _PARTS)
+        )
+
+
+class FallbackPersonDetector(_Fallback):
+    """Finds people by a second [`PersonDetector`] where the first finds nobody."""
+
+    first: PersonDetector
+    second: PersonDetector
+
+    def detect(self, images: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """For each image boxes of people (N, 5), see [`PersonDetector`]."""
+        found = self.first.detect(images)
+        missing = [number for number, boxes in enumerate(found) if len(boxes) == 0]
+        if missing:
+            for number, boxes in zip(missing, self.second.detect([images[number] for number in missing])):
+                found[number] = boxes
+        return found
+
+
+class FallbackPoseEstimator(_Fallback):
+    """Finds joints by a second [`PoseEstimator`] where the first finds none."""
+
+    first: PoseEstimator
+    second: PoseEstimator
+
+    def estimate(self, images: Sequence[np.ndarray], boxes: Sequence[np.ndarray]) -> list[PoseEstimate]:
+        """For each image the pose of the person in its box, see [`PoseEstimator`]."""
+        found = self.first.estimate(images, boxes)
+        missing = [number for number, estimate in enumerate(found) if not estimate.keypoints[:, 2].any()]
+        if missing:
+            estimates = self.second.estimate(
+                [images[number] for number in missing], [boxes[number] for number in missing]
+            )
+            for number, estimate in zip(missing, estimates):
+                found[number] = estimate
+        return found

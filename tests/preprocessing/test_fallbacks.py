@@ -1,0 +1,49 @@
+# Copyright 2026 The diffusers-tryon authors.
+# SPDX-License-Identifier: Apache-2.0
+"""A second back end is asked where the first finds nobody, and only there."""
+
+import numpy as np
+from rendered_backends import RenderedTruth, rendered_photo
+
+from diffusers_tryon.preprocessing.fallbacks import FallbackPersonDetector, FallbackPoseEstimator
+
+
+class Asked(RenderedTruth):
+    """Counts the images it is asked about."""
+
+    def __init__(self, photos):
+        super().__init__(photos)
+        self.count = 0
+
+    def detect(self, images):
+        self.count += len(images)
+        return super().detect(images)
+
+    def estimate(self, images, boxes):
+        self.count += len(images)
+        return super().estimate(images, boxes)
+
+
+def test_the_second_is_asked_where_the_first_finds_nobody():
+    photos = [rendered_photo(seed, "upper") for seed in (1, 6, 4)]
+    images = [photo["image"] for photo in photos]
+    for order in ([0, 1, 2], [2, 0, 1]):
+        first, second = Asked([photos[0]]), Asked(photos[:2])
+        found = FallbackPersonDetector(first, second).detect([images[number] for number in order])
+        by_photo = dict(zip(order, found))
+        np.testing.assert_array_equal(by_photo[0], first.photos[images[0].tobytes()])
+        np.testing.assert_array_equal(by_photo[1], second.photos[images[1].tobytes()])
+        assert by_photo[2].shape == (0, 5)
+        assert (first.count, second.count) == (3, 2)
+
+
+def test_joints_of_the_second_where_the_first_finds_none():
+    photos = [rendered_photo(seed, "upper") for seed in (1, 6)]
+    first, second = Asked([photos[0]]), Asked(photos)
+    regions = [np.frombuffer(key, np.uint8) for key in second.regions]
+    shaped = [region.reshape(*truth[0].shape, 3) for region, truth in zip(regions, second.regions.values())]
+    boxes = [np.array([0, 0, *image.shape[1::-1]], np.float32) for image in shaped]
+    found = FallbackPoseEstimator(first, second).estimate(shaped, boxes)
+    for estimate, (parse, pose) in zip(found, second.regions.values()):
+        np.testing.assert_array_equal(estimate.keypoints, pose)
+    assert (first.count, second.count) == (2, 1)
