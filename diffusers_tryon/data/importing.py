@@ -116,8 +116,9 @@ def rejection_reasons(out_dir: str | Path, split: str, root: str | Path) -> Coun
         out_dir (`str` or `Path`): as in `import_source`.
         split (`str`), root (`str` or `Path`): the same.
     """
-    # A file's name ends at a blank, or at the colon or comma before one; only that of the root may hold blanks.
-    file_name = re.compile(rf"(?:{re.escape(str(root))}[/\\]|\S*[/\\])\S*?(?=[:,]?(?:\s|$))")
+    # A file's name stands in backquotes; or it ends at a blank, or at the colon or comma before one, and only that of
+    # the root may hold blanks.
+    file_name = re.compile(rf"`[^`]*[/\\.][^`]*`|(?:{re.escape(str(root))}[/\\]|\S*[/\\])\S*?(?=[:,]?(?:\s|$))")
     reasons: Counter[str] = Counter()
     for path in sorted((Path(out_dir) / REJECTED_FOLDER).glob(f"{split}-*.jsonl")):
         for line in path.read_text().splitlines():

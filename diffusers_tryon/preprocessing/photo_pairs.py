@@ -115,10 +115,8 @@ def list_photo_pairs(
     Raises:
         ValueError: a bad argument, or `source` is none of these or lists nothing.
     """
+    check_choices(category, garment_type)
     defaults = {"category": category, "garment_type": garment_type}
-    for name, value in defaults.items():
-        if value not in _CHOICES[name]:
-            raise ValueError(f"`{name}` must be one of {', '.join(_CHOICES[name])}, got {value!r}.")
     path = Path(source)
     if path.is_file():
         if path.suffix.lower() not in MANIFEST_SUFFIXES:
@@ -135,6 +133,13 @@ def list_photo_pairs(
     if not entries:
         raise ValueError(f"`source` {source} lists no photographs.")
     return entries
+
+
+def check_choices(category: str, garment_type: str) -> None:
+    """Raise a `ValueError` that names the argument which is no category or garment type, nor "auto"."""
+    for name, value in (("category", category), ("garment_type", garment_type)):
+        if value not in _CHOICES[name]:
+            raise ValueError(f"`{name}` must be one of {', '.join(_CHOICES[name])}, got {value!r}.")
 
 
 def _entry(

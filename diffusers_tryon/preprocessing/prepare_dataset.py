@@ -173,6 +173,8 @@ def _build(
         person = preprocessor.prepare_person(seen[0], garment.category, size)
     except PreprocessingError as error:
         return BuiltRow(None, str(error))
+    except ValueError as error:  # what no check foresaw must not end the work on all others
+        return BuiltRow(None, f"{pair.person.name} with {pair.garment.name}: {error}")
     warnings = (*person.warnings, *garment.warnings, *check_pair(person, garment))
     return BuiltRow(_row(pair, person, garment), warnings=_texts(warnings))
 

@@ -16,7 +16,7 @@ from ..poses import save_pose
 from .analysis import AnalysedPhoto, analyse_photos
 from .errors import PreprocessingError, PreprocessingWarning
 from .garments import guess_category
-from .photo_pairs import AUTO
+from .photo_pairs import AUTO, check_choices
 from .photos import Photo, read_photo
 from .prepared import PreparedGarment, PreparedPerson
 from .preprocessor import DEFAULT_SIZE, TryOnPreprocessor
@@ -46,7 +46,7 @@ class PhotoResult:
     garment: dict[str, Path] = field(default_factory=dict)
     summary: list[str] = field(default_factory=list)
     warnings: list[PreprocessingWarning] = field(default_factory=list)
-    errors: list[PreprocessingError] = field(default_factory=list)
+    errors: list[ValueError] = field(default_factory=list)
 
     @property
     def failed(self) -> bool:
@@ -94,6 +94,7 @@ def prepare_photos(
     Raises:
         ValueError: a bad argument.
     """
+    check_choices(category, garment_type)
     check_size_and_batch(size, batch_size)
     folders = _folders(Path(out_dir), [*photos, *person_photos, *garment_photos])
     common = {
@@ -213,7 +214,7 @@ def _try_person(
         person = preprocessor.prepare_person(
             analysis, guess_category(analysis.parse)[0] if category == AUTO else category, size
         )
-    except PreprocessingError as error:
+    except ValueError as error:  # also what no check foresaw: it must not end the work on the others
         result.errors.append(error)
         return
     seen = None if analysis.person_mask is None else np.round(analysis.person_mask * 255).astype(np.uint8)
@@ -250,7 +251,7 @@ def _try_garment(
 ) -> PreparedGarment | None:
     try:
         garment = preprocessor.prepare_garment(analysis, category, garment_type, size)
-    except PreprocessingError as error:
+    except ValueError as error:
         result.errors.append(error)
         return None
     mask = garment.crop.resized_labels(garment.mask, size, garment.region)

@@ -105,6 +105,8 @@ def test_reasons_are_counted_without_file_names_and_numbers(viton_hd, tmp_path):
         f"{viton_hd}/test_pairs.txt, line 17: names no garment",
         "/elsewhere/parses/a.png: there is no such file",
         f"{viton_hd}/test/image/4.jpg: there is no such file",
+        "Nobody was found in `a folder/with blanks/5.jpg`. It must show a person; `category` 'upper'.",
+        "Nobody was found in `6.jpg`. It must show a person; `category` 'upper'.",
     ]
     (rejected / "test-00000.jsonl").write_text("".join(json.dumps({"id": "x", "error": e}) + "\n" for e in errors))
     (rejected / "train-00000.jsonl").write_text(json.dumps({"id": "x", "error": "of another split"}))
@@ -113,6 +115,7 @@ def test_reasons_are_counted_without_file_names_and_numbers(viton_hd, tmp_path):
         "The keypoint file FILE is not valid JSON": 1,
         "FILE, line #: names no garment": 1,
         "FILE: there is no such file": 2,
+        "Nobody was found in FILE. It must show a person; `category` 'upper'.": 2,
     }
     # A root's name may begin another word.
     (rejected / "val-00000.jsonl").write_text(json.dumps({"id": "x", "error": "ph/1.png: a photograph must be RGB"}))
