@@ -228,7 +228,8 @@ def _cut_continued(image: np.ndarray, left: int, top: int, side: int) -> np.ndar
     """A square of an image, which its edge continues outside."""
     rows = np.clip(np.arange(top, top + side), 0, image.shape[0] - 1)
     columns = np.clip(np.arange(left, left + side), 0, image.shape[1] - 1)
-    return image[rows[:, None], columns]
+    # Several times faster than one index of both.
+    return image.take(columns, axis=1).take(rows, axis=0)
 
 
 @contextmanager
