@@ -267,7 +267,7 @@ def run(
     from diffusers.utils import logging
 
     from .image_files import write_image
-    from .inference import load_pipeline, resolve_model
+    from .inference import load_pipeline, load_preprocessor, resolve_model
     from .visualization import stages_picture
 
     logging.disable_progress_bar()  # of loading, which takes no time worth showing
@@ -280,12 +280,10 @@ def run(
     if conditions:
         output = pipe(**conditions, **arguments)
     else:
-        from .preprocessing.preprocessor import TryOnPreprocessor
-
         with _warnings_as_lines():
             output = pipe.try_on(
                 **photos,
-                preprocessor=TryOnPreprocessor.from_pretrained(preprocessor, pipe.device),
+                preprocessor=load_preprocessor(preprocessor, pipe.device),
                 category=category,
                 garment_type=garment_type,
                 person_index=person_index,

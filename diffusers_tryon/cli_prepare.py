@@ -12,10 +12,7 @@ from .cli_data import parse_size, print_rejected
 
 
 if TYPE_CHECKING:
-    import torch
-
     from .preprocessing.prepare_photos import PhotoResult
-    from .preprocessing.preprocessor import TryOnPreprocessor
 
 _PHOTOS = "Photographs, each to a folder of files"
 _DATASET = "A data set, to rows for training and evaluation"
@@ -167,20 +164,12 @@ def prepare(
         )
 
 
-def _load(source: str, device: "torch.device") -> "TryOnPreprocessor":
-    from transformers.utils import logging
-
-    from .preprocessing.preprocessor import TryOnPreprocessor
-
-    logging.disable_progress_bar()  # of loading, which takes no time worth showing
-    return TryOnPreprocessor.from_pretrained(source, device)
-
-
 def _prepare_photos(out: Path, source: str, device: str, **arguments: Any) -> None:
+    from .inference import load_preprocessor
     from .preprocessing.prepare_dataset import device_of_process
     from .preprocessing.prepare_photos import prepare_photos
 
-    preprocessor = _load(source, device_of_process(device))
+    preprocessor = load_preprocessor(source, device_of_process(device))
     results = []
     for result in prepare_photos(out, preprocessor, **arguments):
         results.append(result)
@@ -210,6 +199,7 @@ def _show_next_command(results: list["PhotoResult"]) -> None:
 def _prepare_dataset(source: str, out: Path, preprocessor: str, device: str, split: str, **arguments: Any) -> None:
     from .data.importing import warning_kinds
     from .data.shards import WARNINGS_FOLDER, process_position
+    from .inference import load_preprocessor
     from .preprocessing.prepare_dataset import device_of_process, prepare_dataset
 
     index, count = process_position()
@@ -217,7 +207,7 @@ def _prepare_dataset(source: str, out: Path, preprocessor: str, device: str, spl
     report = prepare_dataset(
         source,
         out,
-        _load(preprocessor, resolved),
+        load_preprocessor(preprocessor, resolved),
         split,
         process_index=index,
         num_processes=count,

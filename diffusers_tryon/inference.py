@@ -1,14 +1,16 @@
 # Copyright 2026 The diffusers-tryon authors.
 # SPDX-License-Identifier: Apache-2.0
-"""From the words of a command line to a pipeline that is ready to run."""
+"""From the words of a command line to a pipeline and a preprocessor that are ready to run."""
 
 import re
 from pathlib import Path
 
 import torch
+from transformers.utils import logging
 
 from .checkpoints import shipped_checkpoint
 from .pipelines.pipeline_tryon_cascade import TryOnCascadePipeline
+from .preprocessing.preprocessor import TryOnPreprocessor
 from .schedules import SCHEDULERS, swap_scheduler
 
 
@@ -80,3 +82,9 @@ def load_pipeline(
         if pipe.sr_scheduler is not None:
             pipe.sr_scheduler = swap_scheduler(pipe.sr_scheduler, scheduler)
     return pipe.to(resolved_device)
+
+
+def load_preprocessor(source: str, device: torch.device) -> TryOnPreprocessor:
+    """Load a preprocessor by name, see [`TryOnPreprocessor.from_pretrained`], without the bars of its networks."""
+    logging.disable_progress_bar()
+    return TryOnPreprocessor.from_pretrained(source, device)
