@@ -10,12 +10,14 @@ from pathlib import Path
 import pytest
 from source_trees import dress_code_tree, viton_hd_tree
 from source_trees_deepfashion import in_shop_tree, multimodal_tree
+from typer.main import get_command
 
-from diffusers_tryon.cli import main
+from diffusers_tryon.cli import app, main
 from diffusers_tryon.data.importers import IMPORTERS
 from diffusers_tryon.data.importers.base import TryOnPair
 from diffusers_tryon.data.importers.manifest import OPTIONAL_COLUMNS, REQUIRED_COLUMNS
 from diffusers_tryon.data.schema import EXTRA_COLUMNS, dataset_features
+from diffusers_tryon.preprocessing.photo_pairs import list_photo_pairs
 
 
 TEXT = (Path(__file__).resolve().parents[2] / "docs" / "datasets.md").read_text()
@@ -85,6 +87,18 @@ def test_the_examples_of_manifests_are_manifests(kind, tmp_path):
     (tmp_path / f"train.{kind.replace('json', 'jsonl')}").write_text(example)
     (entry,) = IMPORTERS["manifest"].list_pairs(tmp_path)
     assert isinstance(entry, TryOnPair) and entry.person.image.parent == tmp_path
+
+
+def test_the_example_of_a_list_of_photographs_is_one(tmp_path):
+    (tmp_path / "photos.jsonl").write_text(re.search(r"```jsonl\n(.*?)```", TEXT, flags=re.S)[1])
+    worn, flat = list_photo_pairs(tmp_path / "photos.jsonl")
+    assert worn.garment.path == tmp_path / "anna2.jpg"
+    assert (flat.category, flat.garment_type, flat.garment_id) == ("upper", "flat", "shirt-7")
+
+
+@pytest.mark.parametrize("words", re.findall(r"diffusers[-_]tryon prepare (.*)$", TEXT, flags=re.M))
+def test_commands_that_prepare_have_options_that_there_are(words):
+    get_command(app).commands["prepare"].make_context("prepare", shlex.split(words))
 
 
 def test_links_inside_the_document_lead_somewhere():
