@@ -7,9 +7,10 @@
     python benchmarks/preprocessing.py --preprocessor hub --person-photo ME.jpg --garment-photo SHIRT.jpg
 
 Unless photographs are given, rendered ones are taken: a person, another person who wears the garment, and a garment
-alone on white, as JPEG files of each side. Figures are medians over the repeats in milliseconds, with the least and the
-most; "share" is that of the photograph's total in the same run, "CPU ms" the processor time of all threads together,
-which other work on the machine disturbs less. Loading the networks and the first call, which warms up, are not counted.
+alone on white, as JPEG files of each side. Figures are medians over the repeats in milliseconds, with the least and
+the most; "share" is that of the photograph's total in the same run, "CPU ms" the processor time of all threads
+together, which other work on the machine disturbs less. Loading the networks and the first call, which warms up, are
+not counted.
 Stages: reading the file; finding people; pose and person mask; label map; "cleaning" is all else that is done before
 the photograph is told apart, choosing the person and cleaning the label map above all; "composing" makes the
 conditions. "whole call" is both photographs in one call. Close other programs first.
@@ -180,7 +181,7 @@ def describe_machine(preprocessor: TryOnPreprocessor) -> str:
 
 
 def main(
-    sides: Annotated[list[int], typer.Option(help="sides of rendered photographs in pixels, up to 1024")] = [1024],  # noqa: B006
+    sides: Annotated[list[int], typer.Option(help="sides in pixels of rendered photographs")] = [1024],  # noqa: B006
     repeats: Annotated[int, typer.Option(help="repeats, of which the median counts")] = 7,
     threads: Annotated[int, typer.Option(help="threads of torch")] = 2,
     preprocessor: Annotated[str, typer.Option(help="offline, hub, or a saved one")] = "offline",

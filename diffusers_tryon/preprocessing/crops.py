@@ -219,7 +219,7 @@ def crop_for_person(
     region: Crop | None = None,
     margin: float = PERSON_MARGIN,
 ) -> Crop:
-    """What a network is shown of a person: the paper crops and pads "based on the detected pose" (arXiv 2306.08276).
+    """What a network is shown of a person: the paper crops by the detected pose (arXiv 2306.08276).
 
     As the renderer frames the people that the networks are trained on: for an upper garment from the crown to below
     the hips, with arms and hands; for a lower one from the waist to the feet; for a dress everything. The garment that
@@ -230,8 +230,8 @@ def crop_for_person(
         parse (`np.ndarray`): (H, W) label ids of `PARSE_LABELS` at any size.
         category (`str`): "upper", "lower" or "dress".
         aspect (`float`): height by width of the crop.
-        region (`Crop`, *optional*): the part of the photograph that `parse` shows; without it `parse` is the photograph
-            pixel by pixel.
+        region (`Crop`, *optional*): the part of the photograph that `parse` shows; without it `parse` is the
+            photograph pixel by pixel.
         margin (`float`): by how much the crop exceeds what it must show, as far as the photograph does.
 
     Raises:
@@ -245,7 +245,7 @@ def crop_for_person(
     points = np.concatenate([_label_points(parse, category, region), _pose_points(pose * (*photo_size, 1), category)])
     if not len(points):
         raise NoPersonError(
-            f"nothing of a person that a garment of the category {category} goes on was found; pass a photograph that "
+            f"Nothing of a person that a garment of the category {category} goes on was found; pass a photograph that "
             "shows it."
         )
     low, high = np.clip(_bounds(np.clip(points, 0, photo_size), margin), 0, photo_size)
@@ -301,7 +301,7 @@ def _label_points(parse: np.ndarray, category: str, region: Crop) -> np.ndarray:
 
 
 def _mask_corners(mask: np.ndarray, region: Crop) -> np.ndarray:
-    """Two corners (2, 2) of the box around a mask of a region, x and y in pixels of the photo; (0, 2) if it is empty."""
+    """Two corners (2, 2) of the box around a mask of a region in pixels of the photo; (0, 2) if it is empty."""
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     if not len(rows):
         return np.zeros((0, 2))

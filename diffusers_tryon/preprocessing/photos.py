@@ -27,11 +27,11 @@ from .errors import (
 # A file or the bytes of one, a PIL image, or an array (H, W), (H, W, 3) or (H, W, 4) uint8.
 PhotoInput = str | Path | bytes | Image.Image | np.ndarray
 
-# A photograph of more pixels is read at a smaller size: nobody needs more of a person, and each takes up to 12 bytes.
+# A photograph of more pixels is read at a smaller size: nobody needs more of a person, and each takes about 11 bytes.
 MAX_PIXELS = 50_000_000
 MIN_SIDE = 64
-# JPEG files are decoded at a smaller scale, so that they may be far larger than what fits into memory, but not so large
-# that decoding takes minutes. A progressive one is held in memory whole.
+# JPEG files are decoded at a smaller scale, so that they may be far larger than what fits into memory, but not so
+# large that decoding takes minutes. A progressive one is held in memory whole.
 _MAX_JPEG_PIXELS, _MAX_PROGRESSIVE_PIXELS = 500_000_000, 180_000_000
 _JPEG_SCALES = (1, 2, 4, 8)
 _JPEG_START = b"\xff\xd8\xff"
@@ -40,7 +40,7 @@ _ARRAY_CHANNELS = ((), (3,), (4,))
 _GREY_16_BIT_MODES = ("I;16", "I;16B", "I;16L", "I;16N")
 _UNKNOWN_RANGE_MODES = ("I", "F")
 _PROFILED_MODES = ("L", "RGB", "CMYK")
-# A colour profile that changes no colour by more than this is sRGB under another name, and the pixels stay as they are.
+# A profile that changes no colour by more than this is sRGB under another name, and the pixels stay as they are.
 _SAME_COLOUR = 2
 _COLOUR_SAMPLES = Image.fromarray(np.stack(np.meshgrid(*[np.arange(0, 256, 51, np.uint8)] * 3), -1).reshape(6, 36, 3))
 
@@ -53,8 +53,8 @@ _DIFFERENCE_VARIANCE = 1 / 3
 _EDGE_SHARE = 0.01
 # In grey levels per pixel.
 _LEAST_SLOPE = 1.0
-# Measured: six renders and a studio portrait as they are 0.0 to 0.5; blurred by 1 pixel 0.9 to 1.2, by 2 1.9 to 2.3, by 3
-# 2.9 to 3.2, by 4 3.8 to 4.2; the same with noise of 6 grey levels at most 0.9 less. At 256 pixels 2 are but one.
+# Measured: six renders and a studio portrait as they are 0.0 to 0.5; blurred by 1 pixel 0.9 to 1.2, by 2 1.9 to 2.3, by
+# 3 2.9 to 3.2, by 4 3.8 to 4.2; the same with noise of 6 grey levels at most 0.9 less. At 256 pixels 2 are but one.
 MAX_BLUR = 2.0
 
 
@@ -82,12 +82,12 @@ def read_photo(photo: PhotoInput, name: str) -> Photo:
     one that does not fit is ignored, as viewers do.
 
     Args:
-        photo (`PhotoInput`): a file or the bytes of one; a PIL image of any mode but "I" and "F", whose range nothing tells; or an array
-            (H, W), (H, W, 3) or (H, W, 4) uint8. An image or array is not changed.
+        photo (`PhotoInput`): a file or the bytes of one; a PIL image of any mode but "I" and "F", whose range nothing
+            tells; or an array (H, W), (H, W, 3) or (H, W, 4) uint8. An image or array is not changed.
         name (`str`): what errors and warnings call it.
 
     Raises:
-        UnreadablePhotoError: there is no such file, it is none of a picture, broken, cut short, or so large that it
+        UnreadablePhotoError: there is no such file, it is no picture, broken, cut short, or so large that it
             would not fit into memory; or `photo` is something else.
         PhotoTooSmallError: a side has fewer than `MIN_SIDE` pixels.
     """
