@@ -1,12 +1,11 @@
 # Copyright 2026 The diffusers-tryon authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Where a garment is in a photograph, and what kind of garment it is."""
+"""Where a garment is in a photograph of somebody who wears it."""
 
 import numpy as np
 from scipy import ndimage
 
 from ..composition import GARMENT_LABELS, label_mask
-from ..data.importers.flat_garments import separate_from_background
 from .errors import ImplausibleGarmentError, NoGarmentError, PreprocessingWarning, UncertainAnswerWarning
 
 
@@ -83,24 +82,3 @@ def check_garment(mask: np.ndarray, name: str, category: str) -> list[Preprocess
             )
         ]
     return []
-
-
-def separate_flat_garment(pixels: np.ndarray, opacity: np.ndarray | None, parse: np.ndarray | None) -> np.ndarray:
-    """(H, W) bool, where a garment lies on its background."""
-    return separate_from_background(pixels)
-
-
-def guess_garment_type(pose: np.ndarray, parse: np.ndarray) -> str:
-    """ "worn" or "flat"."""
-    return "worn" if pose[:, 2].any() else "flat"
-
-
-def guess_category(parse: np.ndarray) -> tuple[str, float]:
-    """The category of what is seen most of, and how sure that is."""
-    areas = {
-        "upper": label_mask(parse, ("top",)).sum(),
-        "lower": label_mask(parse, ("skirt", "pants")).sum(),
-        "dress": label_mask(parse, ("dress",)).sum(),
-    }
-    category = max(areas, key=areas.get)
-    return category, float(areas[category] / max(sum(areas.values()), 1))

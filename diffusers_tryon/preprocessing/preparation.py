@@ -19,7 +19,9 @@ from ..poses import NUM_KEYPOINTS
 from .analysis import ANALYSIS_SIDE, AnalysedPhoto
 from .crops import Crop, crop_for_garment, crop_for_person
 from .errors import LowResolutionWarning, NoPersonError, PreprocessingWarning, UncertainAnswerWarning
-from .garments import check_garment, garment_mask, guess_category, guess_garment_type, separate_flat_garment
+from .flat_separation import separate_flat_garment
+from .garments import check_garment, garment_mask
+from .guesses import guess_category, guess_garment_type
 from .parse_cleanup import check_in_view
 from .photos import reduce_photo
 from .prepared import PreparedGarment, PreparedPerson
@@ -155,7 +157,8 @@ def _flat_mask(analysis: AnalysedPhoto) -> tuple[Crop, np.ndarray, np.ndarray]:
     pixels = reduce_photo(photo.pixels, ANALYSIS_SIDE)
     opacity = None if photo.opacity is None else reduce_photo(photo.opacity, ANALYSIS_SIDE)
     parse = analysis.labels_in(region, *pixels.shape[:2])
-    return region, separate_flat_garment(pixels, opacity, parse), np.zeros((NUM_KEYPOINTS, 3), np.float32)
+    mask = separate_flat_garment(pixels, opacity, parse, photo.name)
+    return region, mask, np.zeros((NUM_KEYPOINTS, 3), np.float32)
 
 
 def _fine_grid(crop: Crop) -> tuple[int, int]:

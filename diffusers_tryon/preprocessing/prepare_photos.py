@@ -15,7 +15,7 @@ from ..image_files import write_image
 from ..poses import save_pose
 from .analysis import AnalysedPhoto, analyse_photos
 from .errors import PreprocessingError, PreprocessingWarning
-from .garments import guess_category
+from .guesses import guess_category
 from .photo_pairs import AUTO, check_choices
 from .photos import Photo, read_photo
 from .prepared import PreparedGarment, PreparedPerson

@@ -1,58 +1,11 @@
 # Copyright 2026 The diffusers-tryon authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Garments told from white backgrounds, and connected parts against a plain flood fill."""
+"""Garments told from white backgrounds."""
 
 import numpy as np
 import pytest
 
-from diffusers_tryon.data.importers.flat_garments import connected_components, separate_from_background
-
-
-def flood_fill(mask: np.ndarray) -> np.ndarray:
-    """Connected parts, pixel by pixel."""
-    parts = np.zeros(mask.shape, int)
-    for start in zip(*np.nonzero(mask)):
-        if parts[start]:
-            continue
-        number, waiting = parts.max() + 1, [start]
-        parts[start] = number
-        while waiting:
-            row, column = waiting.pop()
-            for place in ((row + 1, column), (row - 1, column), (row, column + 1), (row, column - 1)):
-                inside = 0 <= place[0] < mask.shape[0] and 0 <= place[1] < mask.shape[1]
-                if inside and mask[place] and not parts[place]:
-                    parts[place] = number
-                    waiting.append(place)
-    return parts
-
-
-SPIRAL = """
-#########
-........#
-#######.#
-#.....#.#
-#.###.#.#
-#.#...#.#
-#.#####.#
-#.......#
-#########
-"""
-
-
-@pytest.mark.parametrize("share", [0.0, 0.3, 0.5, 0.6, 0.9, 1.0])
-def test_connected_parts_are_those_of_a_flood_fill(share):
-    mask = np.random.default_rng(7).random((29, 41)) < share
-    parts, expected = connected_components(mask), flood_fill(mask)
-    assert np.array_equal(parts > 0, mask)
-    # One number on the one side means one number on the other.
-    pairs = set(zip(parts.ravel().tolist(), expected.ravel().tolist()))
-    assert len(pairs) == len(np.unique(parts)) == len(np.unique(expected))
-
-
-def test_a_spiral_is_one_part():
-    mask = np.array([[letter == "#" for letter in line] for line in SPIRAL.split()])
-    assert len(np.unique(connected_components(mask))) == 2
-    assert len(np.unique(connected_components(~mask))) == 2
+from diffusers_tryon.data.importers.flat_garments import separate_from_background
 
 
 def shirt() -> tuple[np.ndarray, np.ndarray]:
