@@ -203,19 +203,21 @@ def _named(photos: PhotoInput | list[PhotoInput], argument: str) -> dict[str, Ph
 
 
 def check_pair(person: PreparedPerson, garment: PreparedGarment) -> list[PreprocessingWarning]:
-    """What does not go together: the networks never saw a person from one side and a garment from the other."""
-    if garment.garment_type == "flat":
+    """What does not go together: the networks never saw a person from one side and a garment from the other.
+
+    A garment that nobody wears is taken to show its front.
+    """
+    person_view = facing(person.analysis.pose)
+    garment_view = "front" if garment.garment_type == "flat" else facing(garment.analysis.pose)
+    if person_view == garment_view or "back" not in (person_view, garment_view):
         return []
-    views = facing(person.analysis.pose), facing(garment.analysis.pose)
-    if "back" in views and views[0] != views[1]:
-        names = person.analysis.photo.name, garment.analysis.photo.name
-        return [
-            BackViewWarning(
-                f"`{names[0]}` shows the person from the {views[0]}, `{names[1]}` the garment from the {views[1]}: "
-                "the result will not be right. Take photographs from the same side."
-            )
-        ]
-    return []
+    names = person.analysis.photo.name, garment.analysis.photo.name
+    return [
+        BackViewWarning(
+            f"`{names[0]}` shows the person from the {person_view}, `{names[1]}` the garment from the {garment_view}: the "
+            "result will not be right. Take photographs from the same side."
+        )
+    ]
 
 
 def _all_warnings(people: list[PreparedPerson], garments: list[PreparedGarment]) -> list[PreprocessingWarning]:
