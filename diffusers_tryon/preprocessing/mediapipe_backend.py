@@ -65,10 +65,8 @@ _NOTICES = (
 # people in one picture share what it gives a single one.
 _PROPOSAL_THRESHOLD = 0.3
 _PERSON_THRESHOLD = 0.5
-# Room around a box in which its person is looked for, as a share of its longer side, and black beyond the image. Where
-# the box touches the edge of the image there is none: black below somebody who is cut off looks like a whole person.
+# Room around a box in which its person is looked for, as a share of its longer side.
 _BOX_MARGIN = 0.25
-_TOUCHING = 0.02
 # Two squares are of one person if their middles are apart by less than this share of their sides and their sides by
 # less than this factor.
 _SAME_PLACE = 0.08
@@ -292,12 +290,10 @@ class _Networks:
     def find(self, image: np.ndarray, box: np.ndarray) -> tuple[float, _Square] | None:
         """Score and square of the person who agrees best with a box (4,)."""
         height, width = image.shape[:2]
-        longer = (box[2:] - box[:2]).max()
-        room, touching = _BOX_MARGIN * longer, _TOUCHING * longer
-        left, top = np.where(box[:2] <= touching, 0, box[:2] - room).round().astype(int)
-        right, bottom = (
-            np.where(box[2:] >= (width, height) - touching, (width, height), box[2:] + room).round().astype(int)
-        )
+        room = _BOX_MARGIN * (box[2:] - box[:2]).max()
+        # Not beyond the image: below somebody who is cut off there would seem to be the rest of a whole person.
+        left, top = np.maximum(box[:2] - room, 0).astype(int)
+        right, bottom = np.minimum(box[2:] + room, (width, height)).astype(int)
         proposals = self.propose(_cut(image, left, top, right, bottom), left, top)
         return max(proposals, key=lambda proposal: proposal[0] * _overlap(proposal[1].circle_box(), box), default=None)
 
