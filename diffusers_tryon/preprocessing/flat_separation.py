@@ -3,6 +3,7 @@
 """Telling a garment that lies flat from the background it was photographed on."""
 
 import numpy as np
+from PIL import Image, ImageFilter
 from scipy import ndimage
 
 from ..composition import label_mask
@@ -28,6 +29,10 @@ _DARKEST_SHADOW = 0.45
 _SHADOW_CHROMA = 3.0
 _SHADOW_SHARPNESS = 1.6
 _SHADOW_SIDE = 400
+# If less than this share of a thing is left without what looks like shadow, it is no shadow.
+_LEAST_WITHOUT_SHADOW = 0.6
+# Parts of this share of the largest are joined if they lie above each other, so near by the longer side.
+_LEAST_STRIPE, _LARGEST_STRIPE = 0.1, 0.07
 # Pixels on each side of the outline in which it is put where colours are half way.
 _RIM = 3
 # Holes below this share of the picture or above this share of the garment are filled; others show the background if
@@ -73,10 +78,10 @@ def separate_flat_garment(
         mask = _choose_thing(opacity >= 128, evidence)
         return _check(mask, name)
     side = max(pixels.shape[:2])
-    colours = _smoothed(pixels.astype(np.float32) @ _OPPONENT_AXES.T, side * _LEAST_SMOOTHING)
+    colours = _smoothed(pixels, side * _LEAST_SMOOTHING)
     light, centres, spread, inliers = _fit_background(colours)
     if spread[0] > _COARSE_SPREAD:
-        colours = _smoothed(colours, side * _COARSE_SMOOTHING)
+        colours = _smoothed(pixels, side * _COARSE_SMOOTHING)
         light, centres, spread, inliers = _fit_background(colours)
     if inliers < _LEAST_INLIERS:
         if evidence.mean() > _AREA_BOUNDS[0]:
@@ -86,16 +91,13 @@ def separate_flat_garment(
             "plain background, or give a picture whose background is transparent."
         )
     difference = _difference(colours, light, centres, spread)
-    different = _without_shadows(colours, light, difference, spread)
-    strong = different & (difference > _STRONG)
-    parts, _ = ndimage.label(different)
-    kept = np.zeros(parts.max() + 1, bool)
-    kept[parts[strong]] = True
-    kept[0] = False
-    radius = max(1, round(_CLOSING * side))
-    mask = _closed(kept[parts], radius)
-    mask = _choose_thing(_sharpened(mask, difference), evidence)
-    mask = _with_true_holes(mask, difference, evidence)
+    shadow = _shadows(colours, light, difference, spread)
+    mask = _thing(difference, shadow, evidence)
+    if shadow.any():
+        # Shaded cloth in the colour of the background looks like a shadow, but is more than any shadow.
+        with_shadow = _thing(difference, np.zeros_like(shadow), evidence)
+        if mask.sum() < _LEAST_WITHOUT_SHADOW * with_shadow.sum():
+            mask = with_shadow
     return _check(mask, name)
 
 
@@ -135,8 +137,9 @@ def _fit_background(colours: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.nda
     around = np.abs(rest - centres[nearest])
     spread = np.clip(1.48 * np.median(around, axis=0), *_SPREAD_BOUNDS).astype(np.float32)
     inliers = float((np.linalg.norm(around, axis=1) < _PLAIN).mean())
-    all_rows, all_columns = np.meshgrid(np.linspace(-1, 1, height), np.linspace(-1, 1, width), indexing="ij")
-    light = (_terms(all_rows.ravel(), all_columns.ravel()).astype(np.float32) @ fit).reshape(height, width, 3)
+    down, across = (np.linspace(-1, 1, length, dtype=np.float32)[:, None] for length in (height, width))
+    light = (fit[0] + down * fit[1] + down**2 * fit[4])[:, None] + (across * fit[2] + across**2 * fit[5])
+    light += (down * fit[3])[:, None] * across
     return light, centres, spread, inliers
 
 
@@ -162,8 +165,8 @@ def _difference(colours: np.ndarray, light: np.ndarray, centres: np.ndarray, spr
     return np.sqrt(np.minimum.reduce(distances))
 
 
-def _without_shadows(colours: np.ndarray, light: np.ndarray, difference: np.ndarray, spread: np.ndarray) -> np.ndarray:
-    """Where the picture differs from the background, except for shadows: darker, of its hue, without edges.
+def _shadows(colours: np.ndarray, light: np.ndarray, difference: np.ndarray, spread: np.ndarray) -> np.ndarray:
+    """(H, W) bool, the shadows on the background: darker, of its hue, without edges.
 
     A garment of the background's hue has an edge, which the background cannot cross.
     """
@@ -174,15 +177,46 @@ def _without_shadows(colours: np.ndarray, light: np.ndarray, difference: np.ndar
     fine, coarse = (ndimage.gaussian_gradient_magnitude(lightness[..., 0], size, truncate=2) for size in (1.0, 3.0))
     soft = fine < _SHADOW_SHARPNESS * coarse + 0.5 * spread[0]
     shadow = (share > _DARKEST_SHADOW) & (share < 1) & (chroma.max(axis=2) < _SHADOW_CHROMA) & soft
-    different = difference > _WEAK
-    background = ~different[::step, ::step]
+    background = difference[::step, ::step] <= _WEAK
     parts, _ = ndimage.label(background | shadow)
     reached = np.unique(parts[_band_of(*parts.shape) & background])
     shadow &= np.isin(parts, reached[reached > 0]) & ~background
     # The shadow's edge at the garment is sharp. It goes as far as the pixel before.
     shadow = ndimage.binary_dilation(shadow, iterations=1) & ~background
     height, width = difference.shape
-    return different & ~shadow.repeat(step, axis=0).repeat(step, axis=1)[:height, :width]
+    return shadow.repeat(step, axis=0).repeat(step, axis=1)[:height, :width]
+
+
+def _thing(difference: np.ndarray, shadow: np.ndarray, evidence: np.ndarray) -> np.ndarray:
+    """(H, W) bool, the one thing that differs from the background, without its shadow."""
+    different = (difference > _WEAK) & ~shadow
+    parts, count = ndimage.label(different)
+    kept = np.zeros(count + 1, bool)
+    kept[parts[different & (difference > _STRONG)]] = True
+    mask = _sharpened(_closed(kept[parts], max(1, round(_CLOSING * max(difference.shape)))), difference)
+    mask = _choose_thing(_joined(mask), evidence)
+    return _with_true_holes(mask, difference, evidence)
+
+
+def _joined(mask: np.ndarray) -> np.ndarray:
+    """Join parts that lie above each other, as the stripes of a garment do of which others have the background's colour."""
+    parts, count = ndimage.label(mask)
+    sizes = np.bincount(parts.ravel())
+    sizes[0] = 0
+    if count < 2 or (sizes > _LEAST_STRIPE * sizes.max()).sum() < 2:
+        return mask
+    length = 2 * round(_LARGEST_STRIPE * max(mask.shape) / 2) + 1
+    large = (sizes > _LEAST_STRIPE * sizes.max())[parts]
+    padded = np.pad(large, ((length, length), (0, 0)))
+    closed = ndimage.minimum_filter1d(ndimage.maximum_filter1d(padded.view(np.uint8), length, axis=0), length, axis=0)
+    between, count = ndimage.label((closed[length:-length] > 0) & ~mask)
+    if not count:
+        return mask
+    numbers = np.where(large, parts, 0)
+    around = ndimage.maximum_filter(numbers, 3)
+    lowest = ndimage.minimum(np.where(around > 0, around, parts.max() + 1), between, np.arange(1, count + 1))
+    highest = ndimage.maximum(around, between, np.arange(1, count + 1))
+    return mask | np.append(False, lowest < highest)[between]
 
 
 def _sharpened(mask: np.ndarray, difference: np.ndarray) -> np.ndarray:
@@ -193,15 +227,15 @@ def _sharpened(mask: np.ndarray, difference: np.ndarray) -> np.ndarray:
     return inner | (mask & (near > 0.5 * highest))
 
 
-def _smoothed(colours: np.ndarray, size: float) -> np.ndarray:
-    return ndimage.gaussian_filter(colours, (size, size, 0), truncate=2)
+def _smoothed(pixels: np.ndarray, size: float) -> np.ndarray:
+    """Opponent colours (H, W, 3) float32 of pixels, blurred."""
+    return np.asarray(Image.fromarray(pixels).filter(ImageFilter.GaussianBlur(size)), np.float32) @ _OPPONENT_AXES.T
 
 
 def _closed(mask: np.ndarray, radius: int) -> np.ndarray:
     """Close gaps of a mask up to twice a radius; beyond the picture the mask goes on as it ends."""
-    padded = np.pad(mask, radius, mode="edge")
-    near = ndimage.distance_transform_edt(~padded) <= radius
-    closed = ndimage.distance_transform_edt(near) > radius
+    padded = np.pad(mask, radius, mode="edge").view(np.uint8)
+    closed = ndimage.minimum_filter(ndimage.maximum_filter(padded, 2 * radius + 1), 2 * radius + 1) > 0
     return closed[radius:-radius, radius:-radius] | mask
 
 
