@@ -151,8 +151,15 @@ def test_stripes_of_the_background_s_colour_do_not_part_a_garment():
     assert overlap(separate_flat_garment(picture, None, None), where) > 0.97
 
 
-def test_shaded_cloth_in_the_colour_of_the_background_is_no_shadow():
+def test_shaded_cloth_a_little_darker_than_the_background_is_no_shadow():
     picture, where = shirt_on(np.full((SIZE, SIZE, 3), 250.0))
-    folds = 225 + 24 * np.sin(np.arange(SIZE) / 7)[None, :, None]
+    folds = 218 + 24 * np.sin(np.arange(SIZE) / 7)[None, :, None]
     picture[where] = np.broadcast_to(folds, picture.shape)[where].astype(np.uint8)
     assert overlap(separate_flat_garment(picture, None, None), where) > 0.93
+
+
+def test_a_grey_garment_without_sharp_edges_is_more_than_a_shadow():
+    picture, where = shirt_on(np.full((SIZE, SIZE, 3), 245.0))
+    blurred = ndimage.gaussian_filter(where.astype(float), 3)
+    picture = (245 - 50 * blurred[..., None] * np.ones(3)).astype(np.uint8)
+    assert overlap(separate_flat_garment(picture, None, None), where) > 0.85
