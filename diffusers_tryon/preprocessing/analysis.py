@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..label_maps import convert_parse
-from .backends import HumanParser, PersonDetector, PoseEstimator
+from ..poses import NUM_KEYPOINTS
+from .backends import HumanParser, PersonDetector, PoseEstimate, PoseEstimator
 from .crops import Crop, box_region
 from .errors import NoPersonError, PreprocessingWarning, SeveralPeopleWarning
 from .parse_cleanup import clean_parse
@@ -86,37 +87,61 @@ def analyse_photos(
         _choose(photo, boxes, index, of_photo)
         for photo, boxes, index, of_photo in zip(photos, all_boxes, person_indices, warnings)
     ]
-    regions = [_region(photo, boxes, number) for photo, boxes, number in zip(photos, all_boxes, chosen)]
-    images = [reduce_photo(region.cut(photo.pixels), ANALYSIS_SIDE) for photo, region in zip(photos, regions)]
-
-    estimates = pose_estimator.estimate(
-        images,
-        [
-            _box_in_region(boxes, number, region, image)
-            for boxes, number, region, image in zip(all_boxes, chosen, regions, images)
-        ],
-    )
-    parses = human_parser.parse(images)
+    estimates = _estimate_poses(photos, all_boxes, chosen, pose_estimator)
+    # Of somebody without a joint nothing can be made: what was found there is no person.
+    chosen = [None if estimate is None else index for index, estimate in zip(chosen, estimates)]
+    regions = [_region(photo, boxes, index) for photo, boxes, index in zip(photos, all_boxes, chosen)]
+    parses = human_parser.parse([_shown(photo, region) for photo, region in zip(photos, regions)])
     analysed = []
     for number, photo in enumerate(photos):
-        estimate, region = estimates[number], regions[number]
-        somebody = bool(estimate.keypoints[:, 2].any())
-        parse = convert_parse(parses[number], human_parser.label_map, estimate.keypoints)
-        if somebody:
-            parse = clean_parse(parse, estimate.keypoints, estimate.person_mask)
+        region, estimate = regions[number], estimates[number]
+        if estimate is None:
+            pose, person_mask = np.zeros((NUM_KEYPOINTS, 3), np.float32), None
+            parse = convert_parse(parses[number], human_parser.label_map)
+        else:
+            pose, person_mask = region.pose_to_photo(estimate.keypoints), estimate.person_mask
+            parse = convert_parse(parses[number], human_parser.label_map, estimate.keypoints)
+            parse = clean_parse(parse, estimate.keypoints, person_mask)
         analysed.append(
             AnalysedPhoto(
                 photo=photo,
                 boxes=all_boxes[number],
-                chosen=chosen[number] if somebody else None,
+                chosen=chosen[number],
                 region=region,
-                pose=region.pose_to_photo(estimate.keypoints),
+                pose=pose,
                 parse=parse,
-                person_mask=estimate.person_mask,
+                person_mask=person_mask,
                 warnings=tuple(warnings[number]),
             )
         )
     return analysed
+
+
+def _shown(photo: Photo, region: Crop) -> np.ndarray:
+    """The picture of a region that networks are shown."""
+    return reduce_photo(region.cut(photo.pixels), ANALYSIS_SIDE)
+
+
+def _estimate_poses(
+    photos: Sequence[Photo],
+    all_boxes: Sequence[np.ndarray],
+    chosen: Sequence[int | None],
+    pose_estimator: PoseEstimator,
+) -> list[PoseEstimate | None]:
+    """The pose of the chosen person in each photograph, None where nobody was chosen or no joint was found."""
+    estimates: list[PoseEstimate | None] = [None] * len(photos)
+    numbers = [number for number, index in enumerate(chosen) if index is not None]
+    regions = [_region(photos[number], all_boxes[number], chosen[number]) for number in numbers]
+    images = [_shown(photos[number], region) for number, region in zip(numbers, regions)]
+    boxes = [
+        _box_in_region(all_boxes[number][chosen[number], :4], region, image)
+        for number, region, image in zip(numbers, regions, images)
+    ]
+    if numbers:
+        for number, estimate in zip(numbers, pose_estimator.estimate(images, boxes)):
+            if estimate.keypoints[:, 2].any():
+                estimates[number] = estimate
+    return estimates
 
 
 def _find_people(photos: Sequence[Photo], person_detector: PersonDetector | None) -> list[np.ndarray]:
@@ -174,11 +199,11 @@ def region_around(box: np.ndarray, height: int, width: int) -> Crop:
     return box_region(widened, _REGION_MARGIN, height, width)
 
 
-def _box_in_region(boxes: np.ndarray, chosen: int | None, region: Crop, image: np.ndarray) -> np.ndarray:
-    """The chosen person's box in pixels of the region's image; all of the image if nobody was found."""
+def _box_in_region(box: np.ndarray, region: Crop, image: np.ndarray) -> np.ndarray:
+    """A box (4,) in pixels of the photograph, in pixels of a region's image."""
     height, width = image.shape[:2]
-    if chosen is None:
-        return np.array([0, 0, width, height], np.float32)
-    box = boxes[chosen, :4] - np.array([region.left, region.top] * 2, np.float32)
-    scaled = box * np.array([width / region.width, height / region.height] * 2, np.float32)
-    return np.clip(scaled, 0, np.array([width, height] * 2, np.float32)).astype(np.float32)
+    corner, scale = (
+        np.array([region.left, region.top] * 2, np.float32),
+        np.array([width / region.width, height / region.height] * 2, np.float32),
+    )
+    return np.clip((box - corner) * scale, 0, np.array([width, height] * 2, np.float32)).astype(np.float32)
