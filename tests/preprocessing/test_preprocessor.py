@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 from rendered_backends import RenderedTruth, rendered_photo, truth_preprocessor
 
-from diffusers_tryon.composition import AGNOSTIC_FILL, GARMENT_LABELS, KEPT_LABELS, label_mask
+from diffusers_tryon.composition import AGNOSTIC_FILL, GARMENT_LABELS, KEPT_LABELS, PARSE_IDS, label_mask
 from diffusers_tryon.preprocessing.errors import (
     BackViewWarning,
     NoPersonError,
@@ -198,3 +198,26 @@ def test_arguments_that_do_not_fit_are_refused():
         PreprocessingError, match="`garment_photo` must be a picture file, there is none at missing.jpg"
     ):
         preprocessor(photo["image"], "missing.jpg")
+
+
+class _SeesElsewhere(RenderedTruth):
+    """Finds nobody, and takes the upper left corner of every picture for a top."""
+
+    def parse(self, images):
+        parses = [np.zeros(image.shape[:2], np.uint8) for image in images]
+        for parse in parses:
+            parse[: len(parse) // 3, : len(parse) // 3] = PARSE_IDS["top"]
+        return parses
+
+
+def test_a_flat_garment_that_the_parser_sees_elsewhere_is_doubted():
+    picture = np.full((120, 120, 3), 240, np.uint8)
+    picture[30:110, 40:110] = (200, 30, 60)
+    elsewhere, photo = _SeesElsewhere([]), rendered_photo(1, "upper")
+    garments = TryOnPreprocessor(elsewhere, elsewhere, elsewhere)
+    (analysis,) = garments.analyse([picture], names=["garment_photo"])
+    doubted = garments.prepare_garment(analysis, "upper", "flat", (64, 64))
+    assert any("the parser disagree" in str(warning) for warning in doubted.warnings)
+    assert doubted.garment_type == "flat" and not doubted.pose.any()
+    (analysis,) = truth_preprocessor([photo]).analyse([picture], names=["garment_photo"])
+    assert analysis.chosen is None
