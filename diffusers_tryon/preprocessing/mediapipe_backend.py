@@ -8,6 +8,7 @@ detector that proposes people wherever they are, and a network that finds the la
 in a square.
 """
 
+import json
 import math
 import os
 import sys
@@ -15,14 +16,17 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 from PIL import Image
 from scipy import ndimage
 
+from ..files import written_beside
 from ..poses import NUM_KEYPOINTS, mediapipe33_to_openpose18, normalize_keypoints
 from .backends import PoseEstimate
+from .network_backend import check_boxes, check_images, check_threshold
+from .sources import fetch, read_json_object
 
 
 _DETECTION_GRAPH = """
@@ -64,9 +68,14 @@ _NOTICES = (
 # What the detector proposes is looked for again in a view of its own size, so its first score may be low: several
 # people in one picture share what it gives a single one.
 _PROPOSAL_THRESHOLD = 0.3
-_PERSON_THRESHOLD = 0.5
-# Room around a box in which its person is looked for, as a share of its longer side.
-_BOX_MARGIN = 0.25
+_SETTINGS_FILE = "mediapipe_detector.json"
+# Room around a box in which its person is looked for, as a share of its longer side. It is black beyond the image where
+# the box does not touch the edge: backs of people who fill the picture are found better so (on renders 0.91 instead of
+# 0.87 of their joints). About somebody who is cut off below there is none: with black around, a bust is taken for a
+# whole person and the chest for the hips.
+_ROOM = 0.25
+_TOUCHING = 0.02
+_CUT_OFF = 0.01
 # Two squares are of one person if their middles are apart by less than this share of their sides and their sides by
 # less than this factor.
 _SAME_PLACE = 0.08
@@ -212,6 +221,16 @@ def _tiles(height: int, width: int) -> Iterator[tuple[int, int, int]]:
         side //= 2
 
 
+def _room_around(box: np.ndarray, height: int, width: int) -> np.ndarray:
+    """Left, top, right and bottom (4,) int of the view in which the person of a box (4,) is looked for."""
+    longer = (box[2:] - box[:2]).max()
+    room, edges = _ROOM * longer, np.array([0, 0, width, height])
+    view = box + room * np.array([-1, -1, 1, 1])
+    if box[3] >= height - _CUT_OFF * longer:
+        view = np.clip(view, 0, np.tile(edges[2:], 2))
+    return np.where(np.abs(box - edges) <= _TOUCHING * longer, edges, view).round().astype(int)
+
+
 def _cut(image: np.ndarray, left: int, top: int, right: int, bottom: int) -> np.ndarray:
     """A rectangle of an image, which is black where it reaches outside."""
     height, width = image.shape[:2]
@@ -252,27 +271,35 @@ def _without_notices() -> Iterator[None]:
 
 
 class _Networks:
-    """Both networks, loaded at the first use in a process: copies and forked processes load their own."""
+    """Both networks, loaded at the first use; a copy in another process loads its own."""
+
+    # The process that has run MediaPipe, None if none has among this one and its forefathers.
+    _used_in: ClassVar[int | None] = None
 
     def __init__(self) -> None:
         self._loaded: tuple[Any, Any] | None = None
-        self._process = os.getpid()
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {"_loaded": None, "_process": os.getpid()}
+    def __reduce__(self) -> tuple[type, tuple]:
+        return type(self), ()
 
     def close(self) -> None:
         """Free the networks; the next use loads them again."""
-        if self._loaded is not None and self._process == os.getpid():
-            for graph in self._loaded:
-                graph.close()
-        self._loaded = None
+        loaded, self._loaded = self._loaded, None
+        for graph in loaded or ():
+            graph.close()
 
     def _graphs(self) -> tuple[Any, Any]:
         """The detector and the landmark network."""
-        # A forked process has its parent's graphs, but none of the threads that they run in.
-        if self._loaded is None or self._process != os.getpid():
-            self._loaded, self._process = _load(), os.getpid()
+        if _Networks._used_in not in (None, os.getpid()):
+            # Its library would abort here, which kills the process without a word of Python.
+            raise RuntimeError(
+                "MediaPipe cannot run in a process that was forked from one that has run it. Start workers with "
+                '"spawn" (`multiprocessing.get_context("spawn")`, `DataLoader(multiprocessing_context="spawn")`), or '
+                "use it in the workers only."
+            )
+        if self._loaded is None:
+            self._loaded = _load()
+            _Networks._used_in = os.getpid()
         return self._loaded
 
     def propose(self, image: np.ndarray, left: int = 0, top: int = 0) -> list[tuple[float, _Square]]:
@@ -289,11 +316,7 @@ class _Networks:
 
     def find(self, image: np.ndarray, box: np.ndarray) -> tuple[float, _Square] | None:
         """Score and square of the person who agrees best with a box (4,)."""
-        height, width = image.shape[:2]
-        room = _BOX_MARGIN * (box[2:] - box[:2]).max()
-        # Not beyond the image: below somebody who is cut off there would seem to be the rest of a whole person.
-        left, top = np.maximum(box[:2] - room, 0).astype(int)
-        right, bottom = np.minimum(box[2:] + room, (width, height)).astype(int)
+        left, top, right, bottom = _room_around(box, *image.shape[:2])
         proposals = self.propose(_cut(image, left, top, right, bottom), left, top)
         return max(proposals, key=lambda proposal: proposal[0] * _overlap(proposal[1].circle_box(), box), default=None)
 
@@ -357,11 +380,13 @@ class MediaPipePoseEstimator:
             list of `PoseEstimate`, always with a mask.
 
         Raises:
+            ValueError: images or boxes of other shapes.
             ImportError: MediaPipe is not installed.
+            RuntimeError: this process was forked from one that has run MediaPipe.
         """
-        return [
-            self._estimate(image, np.asarray(box[:4], dtype=float)) for image, box in zip(images, boxes, strict=True)
-        ]
+        check_images(images)
+        check_boxes(images, boxes)
+        return [self._estimate(image, np.asarray(box, dtype=float)) for image, box in zip(images, boxes)]
 
     def _estimate(self, image: np.ndarray, box: np.ndarray) -> PoseEstimate:
         height, width = image.shape[:2]
@@ -377,23 +402,29 @@ class MediaPipePoseEstimator:
         self._networks.close()
 
     def save_pretrained(self, folder: str | Path) -> None:
-        """Make the folder of a component that has neither weights nor settings of its own."""
+        """Make the folder, which stays empty: the networks are MediaPipe's and there are no settings."""
         Path(folder).mkdir(parents=True, exist_ok=True)
 
     @classmethod
-    def from_pretrained(cls, source: str | Path, subfolder: str = "", **_: Any) -> "MediaPipePoseEstimator":
+    def from_pretrained(cls, source: str | Path, subfolder: str = "", **options: Any) -> Self:
+        """Make an estimator. Nothing is read: the arguments are those of the back ends that load something."""
         return cls()
 
 
 class MediaPipePersonDetector:
     """Finds people by MediaPipe (a `PersonDetector`).
 
-    The detector's proposals are looked at by the landmark network, which tells whether somebody is there and how far
-    the person reaches. It searches the whole image and then squares of it, so that people half as large as they are
-    found in the whole are found as well.
+    The network proposes people in the whole image and in squares of it, where small ones fill more of the view. Each is
+    looked for again in a view of the person's own size, and the landmark network tells whether somebody is there and
+    how far the person reaches.
+
+    Args:
+        threshold (`float`, defaults to 0.5): the least score of what counts as a person, in [0, 1].
     """
 
-    def __init__(self) -> None:
+    def __init__(self, threshold: float = 0.5) -> None:
+        check_threshold(threshold)
+        self.threshold = threshold
         self._networks = _Networks()
 
     def detect(self, images: Sequence[np.ndarray]) -> list[np.ndarray]:
@@ -407,8 +438,11 @@ class MediaPipePersonDetector:
             each image, (0, 5) if there is nobody.
 
         Raises:
+            ValueError: images of other shapes.
             ImportError: MediaPipe is not installed.
+            RuntimeError: this process was forked from one that has run MediaPipe.
         """
+        check_images(images)
         return [self._detect(image) for image in images]
 
     def _detect(self, image: np.ndarray) -> np.ndarray:
@@ -419,7 +453,7 @@ class MediaPipePersonDetector:
             if any(proposed.is_near(one.square) for one in people):
                 continue
             found = self._networks.find(image, np.clip(proposed.circle_box(), 0, (width, height) * 2))
-            if found is None or found[0] < _PERSON_THRESHOLD or any(found[1].is_near(one.square) for one in people):
+            if found is None or found[0] < self.threshold or any(found[1].is_near(one.square) for one in people):
                 continue
             seen = self._networks.look_twice(image, found[1])
             if seen is None or any(seen.is_part_of(one) for one in people):
@@ -442,9 +476,28 @@ class MediaPipePersonDetector:
         self._networks.close()
 
     def save_pretrained(self, folder: str | Path) -> None:
-        """Make the folder of a component that has neither weights nor settings of its own."""
-        Path(folder).mkdir(parents=True, exist_ok=True)
+        """Write the threshold to a folder for `from_pretrained`."""
+        with written_beside(Path(folder) / _SETTINGS_FILE) as file:
+            file.write_text(json.dumps({"threshold": self.threshold}) + "\n")
 
     @classmethod
-    def from_pretrained(cls, source: str | Path, subfolder: str = "", **_: Any) -> "MediaPipePersonDetector":
-        return cls()
+    def from_pretrained(
+        cls, source: str | Path, subfolder: str = "", device: Any = None, dtype: Any = None, **hub_options: Any
+    ) -> Self:
+        """Make a detector with a saved threshold.
+
+        Args:
+            source (`str` or `Path`): A folder, or the id of a repository on the Hub, "user/name".
+            subfolder (`str`, *optional*): The folder inside `source`.
+            device, dtype: Taken as every back end takes them; MediaPipe runs on the CPU in its own precision.
+            **hub_options: `revision`, `cache_dir`, `token` and `local_files_only` as in `huggingface_hub`.
+
+        Raises:
+            ValueError: no such folder or repository, no access to it, the file missing or foreign.
+            OSError: the Hub cannot be reached, and the cache does not hold the file.
+        """
+        folder = fetch(source, [str(Path(subfolder) / _SETTINGS_FILE)], **hub_options) / subfolder
+        settings = read_json_object(folder, _SETTINGS_FILE, source)
+        if set(settings) != {"threshold"}:
+            raise ValueError(f'The file {folder / _SETTINGS_FILE} must hold {{"threshold": number}}, got {settings}.')
+        return cls(**settings)
