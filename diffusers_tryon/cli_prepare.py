@@ -27,8 +27,8 @@ def prepare(
         list[Path] | None,
         typer.Argument(
             metavar="PHOTO",
-            help="Photographs of people and garments. Of somebody the person is prepared and the garment they wear, of "
-            "a garment alone the garment.",
+            help="Photographs of people and garments. Of somebody the person is prepared and the garment they wear, "
+            "of a garment alone the garment.",
             show_default=False,
         ),
     ] = None,
@@ -187,13 +187,24 @@ def _prepare_photos(out: Path, source: str, device: str, **arguments: Any) -> No
 
 
 def _show_next_command(results: list["PhotoResult"]) -> None:
-    """How to go on with the first person and the first garment of another photograph."""
-    people = [result for result in results if result.person]
-    garments = [result for result in results if result.garment and people and result.photo != people[0].photo]
-    if garments:
-        conditions = people[0].person | garments[0].garment
+    """How to go on with the first person and garment of two photographs that are of one category."""
+    pairs = [
+        (person, garment)
+        for person in results
+        for garment in results
+        if person.person and garment.garment and person.photo != garment.photo
+    ]
+    fitting = [pair for pair in pairs if pair[0].person_category == pair[1].garment_category]
+    if fitting:
+        person, garment = fitting[0]
+        conditions = person.person | garment.garment
         options = " ".join(f"--{name.replace('_', '-')} {shlex.quote(str(path))}" for name, path in conditions.items())
         typer.echo(f"to try it on: diffusers-tryon run {options} --out tryon.png")
+    elif pairs:
+        typer.echo(
+            "no garment is of the category that a person was prepared for: say which with --category, or who is who "
+            "with --person-photo and --garment-photo"
+        )
 
 
 def _prepare_dataset(source: str, out: Path, preprocessor: str, device: str, split: str, **arguments: Any) -> None:

@@ -35,6 +35,7 @@ class PhotoResult:
         wanted: `PERSON`, `GARMENT` or `ANYTHING`.
         person, garment: the files of the conditions that were written, by the names that a pipeline's call has for
             them.
+        person_category, garment_category: the category of garments that each was prepared for; None if it was not.
         summary: what the photograph was taken for.
         warnings: what may spoil the result.
         errors: why something could not be made.
@@ -44,6 +45,8 @@ class PhotoResult:
     wanted: str
     person: dict[str, Path] = field(default_factory=dict)
     garment: dict[str, Path] = field(default_factory=dict)
+    person_category: str | None = None
+    garment_category: str | None = None
     summary: list[str] = field(default_factory=list)
     warnings: list[PreprocessingWarning] = field(default_factory=list)
     errors: list[ValueError] = field(default_factory=list)
@@ -105,15 +108,13 @@ def prepare_photos(
         "batch_size": batch_size,
     }
     categories = set()
-    for result, found in _prepare(garment_photos, GARMENT, category=category, person_index=None, **common):
-        categories.add(found)
+    for result in _prepare(garment_photos, GARMENT, category=category, person_index=None, **common):
+        categories.add(result.garment_category)
         yield result
     categories.discard(None)
     of_people = categories.pop() if category == AUTO and len(categories) == 1 else category
-    for result, _ in _prepare(person_photos, PERSON, category=of_people, person_index=person_index, **common):
-        yield result
-    for result, _ in _prepare(photos, ANYTHING, category=category, person_index=person_index, **common):
-        yield result
+    yield from _prepare(person_photos, PERSON, category=of_people, person_index=person_index, **common)
+    yield from _prepare(photos, ANYTHING, category=category, person_index=person_index, **common)
 
 
 def check_size_and_batch(size: tuple[int, int], batch_size: int) -> None:
@@ -145,8 +146,8 @@ def _prepare(
     size: tuple[int, int],
     person_index: int | None,
     batch_size: int,
-) -> Iterator[tuple[PhotoResult, str | None]]:
-    """The result of each photograph, and the category of its garment if one was cut out."""
+) -> Iterator[PhotoResult]:
+    """The result of each photograph."""
     photos = list(dict.fromkeys(photos))
     for start in range(0, len(photos), batch_size):
         batch = photos[start : start + batch_size]
@@ -154,7 +155,7 @@ def _prepare(
             result = PhotoResult(path, wanted)
             if isinstance(analysis, PreprocessingError):
                 result.errors.append(analysis)
-                yield result, None
+                yield result
                 continue
             garment = None
             if wanted != PERSON:
@@ -163,7 +164,7 @@ def _prepare(
                 if garment is None or garment.garment_type == "worn":
                     of_person = garment.category if garment is not None else category
                     _try_person(result, analysis, preprocessor, folders[path], of_person, size)
-            yield result, None if garment is None else garment.category
+            yield result
 
 
 def _analyse(
@@ -236,6 +237,7 @@ def _try_person(
         "agnostic_mask": folder / "agnostic_mask.png",
         "person_pose": folder / "person_pose.json",
     }
+    result.person_category = person.category
     result.summary.append(f"person for a garment of the category {person.category}")
     _add_warnings(result, person.warnings)
 
@@ -272,6 +274,7 @@ def _try_garment(
     else:
         # Of an earlier call that took it for a worn one.
         (folder / "garment_pose.json").unlink(missing_ok=True)
+    result.garment_category = garment.category
     result.summary.append(f"{garment.garment_type} garment of the category {garment.category}")
     _add_warnings(result, garment.warnings)
     return garment

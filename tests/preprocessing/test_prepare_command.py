@@ -178,6 +178,16 @@ def test_the_category_of_the_garments_is_that_of_the_people(command):
     assert "anna.png: person for a garment of the category dress" in out
 
 
+def test_no_garment_of_another_category_is_offered(command):
+    """Who is prepared for a dress cannot be shown in a top, whichever photograph comes first."""
+    status, out, err = command("prepare", "dora.png", "anna.png", "--out", "it", "--size", "32x32")
+    assert status == 0, err
+    assert "dora.png: worn garment of the category dress" in out and "of the category upper" in out
+    assert "to try it on" not in out and "no garment is of the category that a person was prepared for" in out
+    _, out, _ = command("prepare", "dora.png", "anna.png", "bert.png", "--out", "it", "--size", "32x32")
+    assert "it/anna/agnostic.png" in out and "it/bert/garment.png" in out and "it/dora/agnostic.png" not in out
+
+
 def test_the_others_are_written_when_one_is_broken(command):
     arguments = ("anna.png", "broken.jpg", "missing.png", "bert.png", "--out", "it", "--size", "32x32")
     for batch_size in ("1", "3"):
