@@ -25,6 +25,10 @@ AUTO = "auto"
 PERSON_FOLDER, GARMENT_FOLDER = "person", "garment"
 PHOTO_COLUMNS = ("person_photo", "garment_photo")
 OPTIONAL_COLUMNS = ("category", "garment_type", "person_id", "garment_id")
+_SOURCES = (
+    f"a folder with the subfolders {PERSON_FOLDER} and {GARMENT_FOLDER}, a CSV or JSONL manifest, or a data set's "
+    'folder or id on the Hub, "user/name"'
+)
 _CHOICES = {"category": (AUTO, *CATEGORIES), "garment_type": (AUTO, *GARMENT_TYPES)}
 
 
@@ -235,6 +239,9 @@ def _pairs_of_name(
 
 def _open_dataset(source: str, split: str) -> Dataset:
     """A split of a data set that `datasets` saved or can load; rows lie on the disk."""
+    # `datasets` would take a mistyped folder for the short name of an old data set, and wait for the Hub.
+    if not Path(source).exists() and source.count("/") != 1:
+        raise ValueError(f"`source` must be {_SOURCES}; there is nothing at {source}.")
     try:
         if (Path(source) / "dataset_dict.json").is_file() or (Path(source) / "state.json").is_file():
             dataset = load_from_disk(source)
@@ -245,10 +252,7 @@ def _open_dataset(source: str, split: str) -> Dataset:
         else:
             dataset = load_dataset(source, split=split)
     except (ValueError, OSError, DatasetGenerationError) as error:
-        raise ValueError(
-            f"`source` must be a folder with the subfolders {PERSON_FOLDER} and {GARMENT_FOLDER}, a CSV or JSONL "
-            f"manifest, or a data set's folder or id on the Hub; as a data set {source} cannot be read: {error}"
-        ) from error
+        raise ValueError(f"`source` must be {_SOURCES}; as a data set {source} cannot be read: {error}") from error
     wrong = [name for name in PHOTO_COLUMNS if not isinstance(dataset.features.get(name), Image)]
     if wrong:
         raise ValueError(

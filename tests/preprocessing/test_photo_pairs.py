@@ -165,6 +165,12 @@ FEATURES = Features(
 )
 
 
+@pytest.fixture(autouse=True)
+def datasets_cache(tmp_path, monkeypatch):
+    """What `datasets` makes of folders does not stay in the home of whoever runs the tests."""
+    monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path / "datasets_cache")
+
+
 @pytest.fixture
 def rows() -> Dataset:
     stored = [{"bytes": photo(value), "path": None} for value in (10, 20, 30)]
@@ -179,8 +185,7 @@ def rows() -> Dataset:
 
 
 @pytest.mark.parametrize("saved", ["parquet", "to disk", "dictionary"])
-def test_a_data_set_has_photographs_in_columns(rows, tmp_path, saved, monkeypatch):
-    monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path / "cache"))
+def test_a_data_set_has_photographs_in_columns(rows, tmp_path, saved):
     if saved == "parquet":
         (tmp_path / "rows").mkdir()
         rows.to_parquet(tmp_path / "rows" / "test-00000.parquet")
@@ -226,6 +231,9 @@ def test_what_is_no_source_is_refused_with_what_would_be_one(rows, tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(ValueError, match="`source` must be a folder with the subfolders person and garment, a CSV or"):
         list_photo_pairs(tmp_path / "empty")
+    for missing in ("photos", "photos.csv", str(tmp_path / "missing")):
+        with pytest.raises(ValueError, match=f"`source` must be a folder .*; there is nothing at {missing}."):
+            list_photo_pairs(missing)
     (tmp_path / "person").mkdir()
     with pytest.raises(ValueError, match="lists no photographs"):
         list_photo_pairs(tmp_path)
