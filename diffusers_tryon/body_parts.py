@@ -157,7 +157,7 @@ def measure_body(pose: np.ndarray, height: int, width: int) -> Body:
     return Body(points, hidden, max(metres, default=0.0), (height, width))
 
 
-def _pixels_of(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def pixels_of(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Rows and columns where `mask` is True, and the middles of those pixels as (N, 2) of x and y."""
     rows, columns = np.nonzero(mask)
     return rows, columns, np.stack([columns, rows], axis=-1) + 0.5
@@ -184,7 +184,7 @@ def _mark_end(labels: np.ndarray, ids: dict[str, int], body: Body, end: _End) ->
     if direction is None:
         return
     joint, length = body.points[end.joint], float(np.linalg.norm(direction))
-    rows, columns, places = _pixels_of(np.isin(labels, [ids[name] for name in end.limbs]))
+    rows, columns, places = pixels_of(np.isin(labels, [ids[name] for name in end.limbs]))
     along = (places - joint) @ direction / max(length, 1e-9)
     # A limb that points at the camera is short in the picture, and its end lies all around the joint.
     slack = max(0.0, _SHORT * end.bone * body.metre - length) if end.before[0] in body.points else 0.0
@@ -219,13 +219,13 @@ def _divide_neck(labels: np.ndarray, ids: dict[str, int], body: Body) -> None:
     chin = _chin(body)
     if chin is None:
         return
-    rows, columns, places = _pixels_of(labels == ids["head and neck"])
+    rows, columns, places = pixels_of(labels == ids["head and neck"])
     below = ((places - chin[0]) @ chin[1]) < 0
     labels[rows[below], columns[below]] = ids["torso"]
 
 
 def _divide_skin(labels: np.ndarray, ids: dict[str, int], body: Body) -> None:
-    rows, columns, places = _pixels_of(labels == ids["skin"])
+    rows, columns, places = pixels_of(labels == ids["skin"])
     if not len(rows):
         return
     capsules = _capsules(body)

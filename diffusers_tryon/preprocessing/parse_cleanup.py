@@ -2,21 +2,21 @@
 # SPDX-License-Identifier: Apache-2.0
 """Putting right what a parser got wrong, by the person's mask and keypoints; and what the keypoints say by themselves.
 
-A mistake costs more in one direction: what is wrongly taken for head, hands or the other half of the body stands in the
-agnostic image and shows the network the garment it shall replace, while what is wrongly hidden is painted anew. So
+A mistake costs more in one direction: what is wrongly taken for head, hands or the other half of the body stands in
+the agnostic image and shows the network the garment it shall replace, while what is wrongly hidden is painted anew. So
 doubtful pixels become clothes.
 """
 
 import numpy as np
 from scipy import ndimage
 
-from ..body_parts import Body, measure_body
-from ..composition import HEAD_LABELS, PARSE_IDS, label_mask
+from ..body_parts import Body, measure_body, pixels_of
+from ..composition import HEAD_LABELS, LOWER_BODY_LABELS, PARSE_IDS, label_mask
 from ..poses import KEYPOINT_NAMES
 from .errors import NoShouldersError, PreprocessingWarning, UncertainAnswerWarning
 
 
-# Mediapipe's masks are soft over the width of a finger: below the first a pixel is not of the person, above the second
+# MediaPipe's masks are soft over the width of a finger: below the first a pixel is not of the person, above the second
 # it certainly is.
 _LEAST_SURE, _SURE = 0.3, 0.7
 # Connected parts smaller than this share of the person are specks, and so are holes.
@@ -44,7 +44,6 @@ _LEG_BONES = (
     ("left_knee", "left_ankle"),
 )
 _CLOTHES = ("top", "dress", "skirt", "pants", "belt")
-_LOWER_LABELS = ("skirt", "pants", "belt", "legs", "feet")
 # A person whose shoulders are closer together than this share of the trunk's height is seen from the side.
 _SIDE_VIEW = 0.2
 # What of a person must be in view for a garment of a category, and what should be.
@@ -149,7 +148,7 @@ def _relabel_head(parse: np.ndarray, body: Body) -> None:
         rows, columns, places = _places(parse, (label,))
         far = np.linalg.norm(places - middle, axis=1) > radius * body.metre
         parse[rows[far], columns[far]] = PARSE_IDS[instead]
-    clothes_and_skin = ("top", "dress", "scarf", "arms", "torso", "bag", *_LOWER_LABELS)
+    clothes_and_skin = ("top", "dress", "scarf", "arms", "torso", "bag", *LOWER_BODY_LABELS)
     rows, columns, places = _places(parse, clothes_and_skin)
     distances, above = np.linalg.norm(places - middle, axis=1), (places - middle) @ up
     # An arm that is raised may lie before the head or beside it.
@@ -183,7 +182,7 @@ def _relabel_lower_body(parse: np.ndarray, body: Body) -> None:
     if not hips or "neck" not in points:
         return
     trunk = points["neck"] - np.mean(hips, axis=0)
-    rows, columns, places = _places(parse, _LOWER_LABELS)
+    rows, columns, places = _places(parse, LOWER_BODY_LABELS)
     high = (places - np.mean(hips, axis=0)) @ trunk > _HIGHEST_WAIST * (trunk @ trunk)
     # Knees that are drawn up reach the chest.
     high &= ~_near_bones(places, body, _LEG_BONES, _LEG_RADIUS)
@@ -203,8 +202,7 @@ def _near_bones(places: np.ndarray, body: Body, bones: tuple[tuple[str, str], ..
 
 def _places(parse: np.ndarray, labels: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Rows and columns of some labels, and the middles of those pixels as (N, 2) of x and y."""
-    rows, columns = np.nonzero(label_mask(parse, labels))
-    return rows, columns, np.stack([columns, rows], axis=-1) + 0.5
+    return pixels_of(label_mask(parse, labels))
 
 
 def _without_specks(parse: np.ndarray) -> np.ndarray:
@@ -267,7 +265,7 @@ def check_in_view(pose: np.ndarray, category: str, name: str) -> list[Preprocess
         return []
     return [
         UncertainAnswerWarning(
-            f"No {wanted}s were found in `{name}`: where a garment of the category {category!r} ends will be guessed. A "
-            "photograph that shows more of the person works better."
+            f"No {wanted}s were found in `{name}`: where a garment of the category {category!r} ends will be guessed. "
+            "A photograph that shows more of the person works better."
         )
     ]

@@ -9,7 +9,7 @@ from typing import Any, Self
 import numpy as np
 from scipy import ndimage
 
-from ..composition import PARSE_IDS
+from ..composition import HEAD_LABELS, label_mask
 from ..label_maps import convert_parse
 from .backends import HumanParser
 from .transformers_backends import SegformerParser
@@ -22,7 +22,6 @@ _SMALLEST_AREA = 0.008
 _SMALLEST_BESIDE_LARGEST = 0.1
 # What people are told by; shoes show that somebody stands in the trousers above them. A patch of background that is
 # mistaken for cloth has only one of these.
-_HEAD = ("face", "hair", "hat", "glasses")
 _CLOTHES = ("top", "dress", "skirt", "pants", "belt", "scarf")
 _SKIN = ("arms", "hands", "legs", "feet", "torso")
 # Of a part's area: less of a kind may be a mistake.
@@ -32,8 +31,8 @@ _SMALLEST_SHARE = 0.01
 class ParserPersonDetector:
     """Finds people by the labels of a human parser, without a network of its own.
 
-    It is as good as its parser: people whose labels touch are found as one, and background that is taken for cloth joins
-    them. For a photograph of one person that is good enough; among several take MediaPipe or RT-DETR.
+    It is as good as its parser: people whose labels touch are found as one, and background that is taken for cloth
+    joins them. For a photograph of one person that is good enough; among several take MediaPipe or RT-DETR.
 
     Args:
         parser (`HumanParser`): the parser, which is shown the whole image.
@@ -67,7 +66,7 @@ def _people(parse: np.ndarray) -> np.ndarray:
     for number, place in enumerate(ndimage.find_objects(parts), start=1):
         labels = np.where(parts[place] == number, parse[place], 0)
         area = np.count_nonzero(labels)
-        kinds = sum(_share(labels, names, area) >= _SMALLEST_SHARE for names in (_HEAD, _CLOTHES, _SKIN))
+        kinds = sum(_share(labels, names, area) >= _SMALLEST_SHARE for names in (HEAD_LABELS, _CLOTHES, _SKIN))
         if area < _SMALLEST_AREA * parse.size or kinds < 2:
             continue
         rows, columns = np.flatnonzero(labels.any(axis=1)), np.flatnonzero(labels.any(axis=0))
@@ -79,5 +78,5 @@ def _people(parse: np.ndarray) -> np.ndarray:
     return np.array(people, dtype=np.float32).reshape(-1, 5)
 
 
-def _share(labels: np.ndarray, names: Sequence[str], area: int) -> float:
-    return np.isin(labels, [PARSE_IDS[name] for name in names]).sum() / max(area, 1)
+def _share(labels: np.ndarray, names: tuple[str, ...], area: int) -> float:
+    return label_mask(labels, names).sum() / max(area, 1)

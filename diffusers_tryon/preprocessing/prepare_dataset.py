@@ -17,6 +17,7 @@ from ..data.shards import BuiltRow, ShardReport, write_shards
 from ..inference import resolve_device
 from .analysis import AnalysedPhoto, analyse_photos
 from .errors import PreprocessingError, PreprocessingWarning
+from .loading import COMPONENT_NAMES
 from .photo_pairs import AUTO, FilePhoto, PhotoPair, StoredPhoto, list_photo_pairs
 from .photos import Photo, read_photo
 from .prepare_photos import check_size_and_batch
@@ -101,7 +102,8 @@ def prepare_rows(
         size (`tuple[int, int]`): height and width of all pictures.
 
     Returns:
-        `list[BuiltRow]`: for each pair a row of `data.schema.dataset_features(IMPORTED_COLUMNS)`, or why there is none.
+        `list[BuiltRow]`: for each pair a row of `data.schema.dataset_features(IMPORTED_COLUMNS)`, or why there is
+            none.
     """
     analyses = _analyse_each(
         {photo for pair in pairs if isinstance(pair, PhotoPair) for photo in (pair.person, pair.garment)}, preprocessor
@@ -121,11 +123,10 @@ def device_of_process(device: str) -> torch.device:
 def _settings(
     preprocessor: TryOnPreprocessor, preprocessor_name: str, category: str, garment_type: str, size: tuple[int, int]
 ) -> dict[str, Any]:
-    components = ("human_parser", "pose_estimator", "person_detector")
     return {
         "name": SOURCE,
         "preprocessor": preprocessor_name,
-        "components": {name: type(getattr(preprocessor, name)).__name__ for name in components},
+        "components": {name: type(getattr(preprocessor, name)).__name__ for name in COMPONENT_NAMES},
         "category": category,
         "garment_type": garment_type,
         "size": size,

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from diffusers_tryon.data.augmentation import MIRRORED_KEYPOINTS
 from diffusers_tryon.poses import hide_points_outside_image
 
 
@@ -26,8 +27,6 @@ _TILT = np.radians(9)
 _ASPECT = 0.12
 # The margin around a person when a network is measured or used.
 PLAIN_MARGIN = 1.15
-# OpenPose-18 points that change names when a picture is mirrored.
-_MIRRORED = (0, 1, 5, 6, 7, 2, 3, 4, 11, 12, 13, 8, 9, 10, 15, 14, 17, 16)
 
 
 def _box(parse: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -76,7 +75,7 @@ def view_keypoints(pose: np.ndarray, view: np.ndarray) -> np.ndarray:
     """Keypoints (18, 3) of the photograph as the view shows them; mirrored people have their sides exchanged."""
     places = np.linalg.solve(view[:, :2], (pose[:, :2] - view[:, 2]).T).T
     keypoints = hide_points_outside_image(np.concatenate([places, pose[:, 2:]], axis=1))
-    return keypoints[list(_MIRRORED)] if np.linalg.det(view[:, :2]) < 0 else keypoints
+    return keypoints[MIRRORED_KEYPOINTS] if np.linalg.det(view[:, :2]) < 0 else keypoints
 
 
 @dataclass
