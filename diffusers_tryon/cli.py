@@ -221,7 +221,9 @@ def run(
             rich_help_panel=_SAMPLING,
         ),
     ] = 0,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing.", rich_help_panel=_OUTPUT)] = False,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", "-q", help="Print nothing but warnings and errors.", rich_help_panel=_OUTPUT)
+    ] = False,
 ) -> None:
     """Show a person in a garment, from two photographs or from prepared conditions.
 
@@ -397,7 +399,8 @@ def convert(
 
     folder = convert_checkpoint(checkpoint, out, configs=config or None, ema=ema, prediction_type=prediction)
     typer.echo(
-        f"wrote {folder}; `diffusers-tryon run --model {folder} ...` takes it, with pictures of its ratio or --height and --width"
+        f"wrote {folder}; `diffusers-tryon run --model {folder} ...` takes it, with pictures of its ratio or --height "
+        "and --width"
     )
 
 

@@ -358,7 +358,8 @@ def load_reference_checkpoint(
     if not state_dicts:
         raise ValueError(
             f"{path} is not a checkpoint of the reference: expected `model` with `unets.0`, `unets.1`, ... (a "
-            f"trainer's file) or `config` and `state_dict` (a persisted UNet), got {_some(list(map(str, checkpoint)))}."
+            f"trainer's file) or `config` and `state_dict` (a persisted UNet), got "
+            f"{_some(list(map(str, checkpoint)))}."
         )
     if configs is None or len(configs) != len(state_dicts):
         raise ValueError(

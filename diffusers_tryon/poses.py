@@ -239,15 +239,16 @@ def load_pose(path: str | Path) -> np.ndarray:
         raise ValueError(f"The keypoints of the pose file {path} are not numbers in rows of three.") from error
     if keypoints.shape != (NUM_KEYPOINTS, 3):
         raise ValueError(
-            f"The pose file {path} must hold {NUM_KEYPOINTS} keypoints of (x, y, visibility), got shape {keypoints.shape}."
+            f"The pose file {path} must hold {NUM_KEYPOINTS} keypoints of (x, y, visibility), got shape "
+            f"{keypoints.shape}."
         )
     if not np.isfinite(keypoints).all():
         raise ValueError(f"The pose file {path} holds NaN or infinite values; missing points have visibility 0.")
     in_image = hide_points_outside_image(keypoints)
     if (keypoints[:, 2] > 0).any() and not in_image[:, 2].any():
         raise ValueError(
-            f"The pose file {path} has visible points, none of them with x and y in [0, 1] of the image. Divide pixels "
-            "by the image's width and height."
+            f"The pose file {path} has visible points, none of them with x and y in [0, 1] of the image. Divide "
+            "pixels by the image's width and height."
         )
     check_pose(in_image, str(path))
     return in_image

@@ -6,9 +6,9 @@
     OMP_NUM_THREADS=1 python training/train_parser.py --pool data/labelled --out runs/parser
 
 Both are one network while they train, see `diffusers_tryon.training.small_networks`. Most steps see small crops, the
-last ones crops of the size at use. Matrices are trained with Muon (torch 2.9 or later), everything else with AdamW. The
-same command goes on after a kill, exactly as if nothing had happened;
-`OUT/tryon-parser-small` and `OUT/tryon-pose-small` hold the averaged weights of the last checkpoint.
+last ones crops of the size at use. Matrices are trained with Muon (torch 2.9 or later), everything else with AdamW.
+The same command goes on after a kill, exactly as if nothing had happened; `OUT/tryon-parser-small` and
+`OUT/tryon-pose-small` hold the averaged weights of the last checkpoint.
 """
 
 import json

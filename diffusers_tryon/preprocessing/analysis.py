@@ -164,9 +164,9 @@ def _areas(boxes: np.ndarray) -> np.ndarray:
 def _choose(photo: Photo, boxes: np.ndarray, index: int | None, warnings: list[PreprocessingWarning]) -> int | None:
     """The index of the person to look at, None if there is nobody and none was asked for."""
     if index is not None and not 0 <= index < len(boxes):
+        people = f"{len(boxes)} {'person' if len(boxes) == 1 else 'people'}"
         raise NoPersonError(
-            f"`person_index` is {index}, but `{photo.name}` shows {len(boxes)} people; they are counted from 0, the "
-            "largest first."
+            f"`person_index` is {index}, but `{photo.name}` shows {people}, who are counted from 0, the largest first."
         )
     if len(boxes) == 0:
         return None

@@ -40,7 +40,7 @@ class SeveralPeopleWarning(PreprocessingWarning):
 
 
 class BackViewWarning(PreprocessingWarning):
-    """The person or the wearer of the garment is seen from behind, or one of them is and the other is not."""
+    """Of the person and the garment one is seen from behind, and the other is not."""
 
 
 class BlurredPhotoWarning(PreprocessingWarning):
@@ -48,7 +48,7 @@ class BlurredPhotoWarning(PreprocessingWarning):
 
 
 class LowResolutionWarning(PreprocessingWarning):
-    """The person or the garment covers fewer pixels than the networks work with."""
+    """The crop around the person or the garment is less than half as high as the networks' pictures."""
 
 
 class ReducedPhotoWarning(PreprocessingWarning):
@@ -56,4 +56,4 @@ class ReducedPhotoWarning(PreprocessingWarning):
 
 
 class UncertainAnswerWarning(PreprocessingWarning):
-    """An answer the estimators are not sure of: a category chosen with little evidence, half of the body out of view."""
+    """An answer that is not sure: a guessed category, little of the garment or the end of it out of view."""

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """A second back end for photographs in which the first one finds nobody.
 
-MediaPipe needs a head. Photographs of trousers often end above the hips; there the package's own networks, which learned
-from such pictures too, still find the legs.
+MediaPipe needs a head. Photographs of trousers often end above the hips; there the package's own networks, which
+learned from such pictures too, still find the legs.
 """
 
 import json

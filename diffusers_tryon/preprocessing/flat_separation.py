@@ -22,9 +22,9 @@ _SPREAD_BOUNDS = (1.2, 14.0)
 _STRONG, _WEAK = 7.0, 4.0
 # Grain finer than this share of the longer side is smoothed, on backgrounds of a larger spread than that more of it.
 _LEAST_SMOOTHING, _COARSE_SMOOTHING, _COARSE_SPREAD = 1 / 1000, 1 / 200, 4.0
-# A shadow leaves at least this share of the light and keeps chroma to so many spreads. Seen three times coarser, a hard
-# edge is three times less steep, the edge of a soft shadow nearly as steep. Shadows are looked for on a grid of at most
-# so many pixels.
+# A shadow leaves at least this share of the light and keeps chroma to so many spreads. Seen three times coarser, a
+# hard edge is three times less steep, the edge of a soft shadow nearly as steep. Shadows are looked for on a grid of
+# at most so many pixels.
 _DARKEST_SHADOW = 0.45
 _SHADOW_CHROMA = 3.0
 _SHADOW_SHARPNESS = 1.6
@@ -115,7 +115,8 @@ def _terms(rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
 
 
 def _fit_background(colours: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, float]:
-    """What the border shows: a smooth surface (H, W, 3), colours (K, 3) around it, their spread (3,), the share seen."""
+    """What the border shows: a smooth surface (H, W, 3), colours (K, 3) around it, their spread (3,), and how much of
+    the border is like that."""
     height, width = colours.shape[:2]
     rows, columns = np.nonzero(_band_of(height, width))
     every = max(1, len(rows) // _SAMPLES)
@@ -199,7 +200,7 @@ def _thing(difference: np.ndarray, shadow: np.ndarray, evidence: np.ndarray) -> 
 
 
 def _joined(mask: np.ndarray) -> np.ndarray:
-    """Join parts that lie above each other, as the stripes of a garment do of which others have the background's colour."""
+    """Join parts that lie above each other: stripes, between which the garment has the background's colour."""
     parts, count = ndimage.label(mask)
     sizes = np.bincount(parts.ravel())
     sizes[0] = 0
@@ -274,6 +275,6 @@ def _check(mask: np.ndarray, name: str) -> np.ndarray:
         return mask
     what = "Nothing" if share < _AREA_BOUNDS[0] else "No background"
     raise NoGarmentError(
-        f"{what} can be told apart in `{name}`: {share:.0%} of it would be the garment. Photograph the garment whole, on "
-        "a plain background of another colour, or give a picture whose background is transparent."
+        f"{what} can be told apart in `{name}`: {share:.0%} of it would be the garment. Photograph the garment whole, "
+        "on a plain background of another colour, or give a picture whose background is transparent."
     )

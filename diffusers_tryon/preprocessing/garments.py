@@ -47,8 +47,8 @@ def check_garment(mask: np.ndarray, name: str, category: str) -> list[Preprocess
     """Whether a mask may be that of a garment.
 
     Args:
-        mask (`np.ndarray`): (H, W) bool, of the part of the photograph around the garment's wearer, or of a photograph of
-            a garment alone.
+        mask (`np.ndarray`): (H, W) bool, of the part of the photograph around the garment's wearer, or of a photograph
+            of a garment alone.
         name (`str`), category (`str`): what errors call the photograph and the garment.
 
     Returns:
@@ -66,8 +66,8 @@ def check_garment(mask: np.ndarray, name: str, category: str) -> list[Preprocess
         )
     if share < _LEAST_SHARE:
         raise ImplausibleGarmentError(
-            f"The garment found in `{name}` covers {100 * share:.2g} % of the picture around it, which is too little for "
-            f"one of the category {category!r}. Say what it shows with `category`, or crop the photograph closer."
+            f"The garment found in `{name}` covers {100 * share:.2g} % of the picture around it, which is too little "
+            f"for one of the category {category!r}. Say what it shows with `category`, or crop the photograph closer."
         )
     if share > _LARGEST_SHARE:
         raise ImplausibleGarmentError(
@@ -77,8 +77,8 @@ def check_garment(mask: np.ndarray, name: str, category: str) -> list[Preprocess
     if share < _DOUBTFUL_SHARE:
         return [
             UncertainAnswerWarning(
-                f"The garment found in `{name}` covers {100 * share:.2g} % of the picture around it: something may hide "
-                "most of it."
+                f"The garment found in `{name}` covers {100 * share:.2g} % of the picture around it: something may "
+                "hide most of it."
             )
         ]
     return []

@@ -15,8 +15,8 @@ _EVIDENCE_OF_POSE, _LEAST_KEYPOINTS = 0.01, 6
 _LEAST_EVIDENCE = 0.085
 # A label that covers less of the garments than this is noise.
 _LEAST_PART = 0.2
-# A flat garment that is so many times as high as wide is no top, a lower one no dress: of rendered ones tops have up to
-# 1.4, dresses 0.95 or more.
+# A flat garment that is so many times as high as wide is no top, a lower one no dress: of rendered ones tops have up
+# to 1.4, dresses 0.95 or more.
 _HIGH_AS_DRESS, _WIDE_AS_TOP = 1.6, 0.9
 
 
@@ -40,8 +40,8 @@ def guess_garment_type(pose: np.ndarray, parse: np.ndarray) -> str:
 def guess_category(parse: np.ndarray) -> tuple[str, float]:
     """The category of the garment that a label map shows most of.
 
-    Parsers call a long top a dress, and a dress a top and a skirt. What is worn over pants is a top. Where no person is
-    seen there is one garment alone, whose shape tells dresses from tops.
+    Parsers call a long top a dress, and a dress a top and a skirt. What is worn over pants is a top. Where no person
+    is seen there is one garment alone, whose shape tells dresses from tops.
 
     Args:
         parse (`np.ndarray`): (H, W) ids of `composition.PARSE_LABELS`.

@@ -11,8 +11,8 @@ A saved preprocessor is a folder with an index, `tryon_preprocessor.json`, and o
 
 The defaults "offline" need nothing but the package: its parser, which was trained on rendered people; for people and
 poses MediaPipe where its extra is installed, and the package's own pose network and people found by its parser where
-MediaPipe is not installed or finds nobody. The defaults
-"hub" are downloaded: see the table in `transformers_backends` for their licences, one of which forbids commercial use.
+MediaPipe is not installed or finds nobody. The defaults "hub" are downloaded: see the table in `transformers_backends`
+for their licences, one of which forbids commercial use.
 """
 
 import json
@@ -146,7 +146,8 @@ def _read_index(folder: Path, source: str | Path) -> dict[str, str]:
         or not all(isinstance(name, str) for name in classes.values())
     ):
         raise ValueError(
-            f'The file {folder / INDEX_FILE} must hold {{"_class_name": "{_CLASS_NAME}", "components": {{name: class, ...}}}}.'
+            f'The file {folder / INDEX_FILE} must hold {{"_class_name": "{_CLASS_NAME}", "components": '
+            "{name: class, ...}}."
         )
     _check_names(classes, str(folder / INDEX_FILE))
     return classes

@@ -53,8 +53,8 @@ _DIFFERENCE_VARIANCE = 1 / 3
 _EDGE_SHARE = 0.01
 # In grey levels per pixel.
 _LEAST_SLOPE = 1.0
-# Measured: six renders and a studio portrait as they are 0.0 to 0.5; blurred by 1 pixel 0.9 to 1.2, by 2 1.9 to 2.3, by
-# 3 2.9 to 3.2, by 4 3.8 to 4.2; the same with noise of 6 grey levels at most 0.9 less. At 256 pixels 2 are but one.
+# Measured: six renders and a studio portrait as they are 0.0 to 0.5; blurred by 1 pixel 0.9 to 1.2, by 2 1.9 to 2.3,
+# by 3 2.9 to 3.2, by 4 3.8 to 4.2; the same with noise of 6 grey levels at most 0.9 less. At 256 pixels 2 are but one.
 MAX_BLUR = 2.0
 
 

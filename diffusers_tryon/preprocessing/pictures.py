@@ -15,6 +15,7 @@ from .photos import reduce_photo
 
 
 if TYPE_CHECKING:
+    from .analysis import AnalysedPhoto
     from .prepared import PreparedGarment, PreparedPerson
 
 _PICTURE_SIDE = 512
@@ -75,7 +76,7 @@ def sheet(rows: list[list[Panel]]) -> Image.Image:
     return stacked([side_by_side(panels, _PANEL_HEIGHT) for panels in rows])
 
 
-def _draw_boxes(analysis, crop: Crop) -> Image.Image:
+def _draw_boxes(analysis: "AnalysedPhoto", crop: Crop) -> Image.Image:
     """The photograph, small, with everybody's box and the crop."""
     pixels = reduce_photo(analysis.photo.pixels, _PICTURE_SIDE)
     picture = Image.fromarray(pixels)

@@ -31,7 +31,7 @@ from .prepared import PreparedGarment, PreparedPerson
 _RIM = 1 / 128
 # Below this certainty a category that was guessed is worth a word.
 _LEAST_CERTAINTY = 0.6
-# A flat garment and what the parser labels overlap by less than this (intersection over union) if one of them is wrong:
+# A flat garment and what the parser labels overlap by less than this (intersection over union) if one is wrong:
 # of rendered ones that were separated well, by 0.8 and more.
 _LEAST_OVERLAP = 0.6
 # The one label of a flat garment's parse. A picture does not tell pants from skirts.
@@ -118,8 +118,8 @@ def prepare_garment(
         if certainty < _LEAST_CERTAINTY:
             warnings.append(
                 UncertainAnswerWarning(
-                    f"The garment in `{name}` was taken for one of the category {category!r}, with little evidence; say "
-                    "which it is with `category`."
+                    f"The garment in `{name}` was taken for one of the category {category!r}, with little evidence; "
+                    "say which it is with `category`."
                 )
             )
     if garment_type == "worn":
@@ -168,8 +168,8 @@ def _flat_mask(analysis: AnalysedPhoto) -> tuple[Crop, np.ndarray, list[Preproce
     if analysis.chosen is not None or overlap >= _LEAST_OVERLAP:
         return region, mask, []
     doubt = UncertainAnswerWarning(
-        f"Where the garment in `{photo.name}` ends is not certain: its colours and the parser disagree. Look at the cut-"
-        "out; a plain background of another colour helps, and so does a transparent one."
+        f"Where the garment in `{photo.name}` ends is not certain: its colours and the parser disagree. Look at the "
+        "cut-out; a plain background of another colour helps, and so does a transparent one."
     )
     return region, mask, [doubt]
 

@@ -67,8 +67,9 @@ class TryOnPreprocessor:
 
         Args:
             source (`str` or `Path`, defaults to `"offline"`): "offline" takes what comes with the package and its
-                extra `mediapipe`; "hub" downloads large networks, see `preprocessing.loading` for which and under
-                which licences; otherwise a folder written by `save_pretrained`, or its id on the Hub, "user/name".
+                extra `mediapipe`; "hub" downloads large networks, see `preprocessing.transformers_backends` for
+                which and under which licences; otherwise a folder written by `save_pretrained`, or its id on the Hub,
+                "user/name".
             device (`str` or `torch.device`): where networks run, as far as they are torch's.
             dtype (`torch.dtype`): of their weights.
             **options: `revision`, `cache_dir`, `token` and `local_files_only` for the Hub; and any component
@@ -144,8 +145,8 @@ class TryOnPreprocessor:
             person_photo (`PhotoInput` or `list`): the person: a file, a PIL image of any mode, or a uint8 array
                 (H, W, 3).
             garment_photo (`PhotoInput` or `list`): the garment, worn by somebody or alone.
-            category (`str`, defaults to `"auto"`): "upper", "lower" or "dress"; "auto" takes what the photograph of the
-                garment shows most of.
+            category (`str`, defaults to `"auto"`): "upper", "lower" or "dress"; "auto" takes what the photograph of
+                the garment shows most of.
             garment_type (`str`, defaults to `"auto"`): "worn" or "flat"; "auto" looks whether somebody wears it.
             size (`int` or `tuple[int, int]`, defaults to `(256, 256)`): height and width of the conditions: those of
                 the pipeline's last stage.
@@ -214,8 +215,8 @@ def check_pair(person: PreparedPerson, garment: PreparedGarment) -> list[Preproc
     names = person.analysis.photo.name, garment.analysis.photo.name
     return [
         BackViewWarning(
-            f"`{names[0]}` shows the person from the {person_view}, `{names[1]}` the garment from the {garment_view}: the "
-            "result will not be right. Take photographs from the same side."
+            f"`{names[0]}` shows the person from the {person_view}, `{names[1]}` the garment from the {garment_view}: "
+            "the result will not be right. Take photographs from the same side."
         )
     ]
 

@@ -29,8 +29,8 @@ class SmallPoseEstimator(NetworkBackend):
     Args:
         model (`SegformerForSemanticSegmentation`): a network with 17 labels, whose sigmoids are the heat maps.
         image_processor (`SegformerImageProcessorPil`): its image processor, which makes squares.
-        threshold (`float`, *optional*, defaults to 0.2): points whose peak is lower count as missing. A peak's height is
-            the visibility to expect, 0.5 for a point that something hides.
+        threshold (`float`, *optional*, defaults to 0.2): points whose peak is lower count as missing. A peak's height
+            is the visibility to expect, 0.5 for a point that something hides.
     """
 
     model_class = SegformerForSemanticSegmentation

@@ -92,7 +92,8 @@ def fetch(source: str | Path, patterns: Sequence[str], **hub_options: Any) -> Pa
 def fetch_network(source: str | Path, subfolder: str = "", **hub_options: Any) -> Path:
     """The folder that holds a network of transformers and its image processor, see [`fetch`].
 
-    Weights are taken as safetensors; as a pickle, which transformers reads with `weights_only`, if there are no others.
+    Weights are taken as safetensors; as a pickle, which transformers reads with `weights_only`, if there are no
+    others.
     """
     prefix = f"{subfolder}/" if subfolder else ""
     settings = [f"{prefix}config.json", f"{prefix}preprocessor_config.json"]

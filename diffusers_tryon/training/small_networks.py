@@ -45,8 +45,8 @@ _RAREST = 1e-3
 def build_network(**overrides: object) -> SegformerForSemanticSegmentation:
     """A new network with a score for every label and a heat map for every keypoint, at a quarter of the input's size.
 
-    Weights begin with the variance at which a layer's outputs have that of its inputs; SegFormer's own choice, made for
-    wider networks, is up to ten times less.
+    Weights begin with the variance at which a layer's outputs have that of its inputs; SegFormer's own choice, made
+    for wider networks, is up to ten times less.
 
     Args:
         overrides: of the architecture, fields of `SegformerConfig`.

@@ -96,7 +96,9 @@ def test_the_example_of_a_list_of_photographs_is_one(tmp_path):
     assert (flat.category, flat.garment_type, flat.garment_id) == ("upper", "flat", "shirt-7")
 
 
-@pytest.mark.parametrize("words", re.findall(r"diffusers[-_]tryon prepare (.*)$", TEXT, flags=re.M))
+@pytest.mark.parametrize(
+    "words", re.findall(r"diffusers[-_]tryon prepare (.*)$", TEXT.replace("\\\n", " "), flags=re.M)
+)
 def test_commands_that_prepare_have_options_that_there_are(words):
     get_command(app).commands["prepare"].make_context("prepare", shlex.split(words))
 

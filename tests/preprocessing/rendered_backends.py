@@ -21,8 +21,8 @@ def rendered_photo(seed: int, category: str = "upper", size: int = 192) -> dict:
 
 
 class RenderedTruth:
-    """Detector, pose estimator and parser in one. It recognises photographs, and the regions around the people in them,
-    by their bytes; in others there is nobody."""
+    """Detector, pose estimator and parser in one. It recognises photographs, and the regions around the people in
+    them, by their bytes; in others there is nobody."""
 
     label_map = "fashn"
 

@@ -54,7 +54,7 @@ def test_an_empty_label_map_shows_nothing():
 @pytest.mark.parametrize(
     "parts, category",
     [
-        # A long top over trousers, on a person; a dress that was called top and skirt; tops and dresses by their shape.
+        # A long top over trousers, on a person; a dress that was called top and skirt; tops and dresses by shape.
         ([("hair", 0, 10, 40, 60), ("dress", 10, 60, 30, 70), ("pants", 60, 95, 30, 70)], "upper"),
         ([("top", 10, 40, 30, 70), ("skirt", 40, 90, 30, 70)], "dress"),
         ([("dress", 30, 70, 10, 90)], "upper"),

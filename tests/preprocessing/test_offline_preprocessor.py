@@ -1,6 +1,6 @@
 # Copyright 2026 The diffusers-tryon authors.
 # SPDX-License-Identifier: Apache-2.0
-"""The offline back ends for real: on rendered people of held-out bodies, where the truth is known, and on a portrait."""
+"""The offline back ends for real: on rendered people of held-out bodies, where the truth is known, and a portrait."""
 
 import sys
 import warnings

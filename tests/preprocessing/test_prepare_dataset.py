@@ -1,6 +1,6 @@
 # Copyright 2026 The diffusers-tryon authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Data sets of photographs: rows are those of the preprocessor, whoever makes them in which batch, and nothing is lost.
+"""Data sets of photographs: rows are the preprocessor's, whoever makes them in which batch, and nothing is lost.
 
 The back ends know the truth about the rendered photographs, see `rendered_backends`.
 """

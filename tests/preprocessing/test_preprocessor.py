@@ -1,6 +1,6 @@
 # Copyright 2026 The diffusers-tryon authors.
 # SPDX-License-Identifier: Apache-2.0
-"""From photographs to conditions, with back ends that know the truth: what is left of errors is preprocessing's own."""
+"""From photographs to conditions, with back ends that know the truth: errors left are preprocessing's own."""
 
 import warnings
 

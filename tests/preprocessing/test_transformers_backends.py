@@ -110,7 +110,7 @@ def test_people_are_those_of_the_networks_output_in_pixels(threshold):
 
 @torch.no_grad()
 def test_boxes_of_a_network_that_answers_with_its_anchors():
-    """Without weights RT-DETR's boxes are its anchors: squares of 5, 10 and 20 percent around the cells of its maps."""
+    """Without weights RT-DETR's boxes are its anchors: squares of 5, 10 and 20 % around the cells of its maps."""
     detector = tiny_detector(("person", "dog"))
     for module in (detector.model.model.enc_bbox_head, *detector.model.model.decoder.bbox_embed):
         for parameter in module.parameters():
