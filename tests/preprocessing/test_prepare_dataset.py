@@ -265,6 +265,7 @@ print("process", index, "of", processes, "on", device_of_process("auto"), report
 """
 
 
+@pytest.mark.slow
 def test_two_launched_processes_write_together_what_one_writes(whole, source, photos, tmp_path):
     (tmp_path / "launched.py").write_text(LAUNCHED)
     known = {f"{name}/{part}": photo[part] for name, photo in photos.items() for part in ("image", "parse", "pose")}
