@@ -69,10 +69,10 @@ _NOTICES = (
 # people in one picture share what it gives a single one.
 _PROPOSAL_THRESHOLD = 0.3
 _SETTINGS_FILE = "mediapipe_detector.json"
-# Room around a box in which its person is looked for, as a share of its longer side. It is black beyond the image where
-# the box does not touch the edge: backs of people who fill the picture are found better so (on renders 0.91 instead of
-# 0.87 of their joints). About somebody who is cut off below there is none: with black around, a bust is taken for a
-# whole person and the chest for the hips.
+# Room around a box in which its person is looked for, as a share of its longer side. It is black beyond the image
+# where the box does not touch the edge: backs of people who fill the picture are found better so (on renders 0.91
+# instead of 0.87 of their joints). About somebody who is cut off below there is none: with black around, a bust is
+# taken for a whole person and the chest for the hips.
 _ROOM = 0.25
 _TOUCHING = 0.02
 _CUT_OFF = 0.01
@@ -135,8 +135,8 @@ class _Look(NamedTuple):
     square: _Square
 
     def box(self) -> np.ndarray | None:
-        """Left, top, right and bottom of the person (4,): of the landmarks in the image and of what carries them in the
-        mask. None if the image shows none of them."""
+        """Left, top, right and bottom of the person (4,): of the landmarks in the image and of what carries them in
+        the mask. None if the image shows none of them."""
         height, width = self.mask.shape
         points = self.landmarks[self.landmarks[:, 2] > 0.5, :2]
         inside = points[((points >= 0) & (points < (width, height))).all(axis=1)]
@@ -162,8 +162,8 @@ def _import_mediapipe() -> Any:
         from mediapipe.python import solution_base
     except ImportError as error:
         raise ImportError(
-            "MediaPipe 0.10.21 is not installed: `pip install diffusers-tryon[mediapipe]`. It has wheels for Python 3.12 "
-            "and earlier."
+            "MediaPipe 0.10.21 is not installed: `pip install diffusers-tryon[mediapipe]`. It has wheels for Python "
+            "3.12 and earlier."
         ) from error
     return calculator_pb2, rect_pb2, solution_base
 
@@ -414,8 +414,8 @@ class MediaPipePoseEstimator:
 class MediaPipePersonDetector:
     """Finds people by MediaPipe (a `PersonDetector`).
 
-    The network proposes people in the whole image and in squares of it, where small ones fill more of the view. Each is
-    looked for again in a view of the person's own size, and the landmark network tells whether somebody is there and
+    The network proposes people in the whole image and in squares of it, where small ones fill more of the view. Each
+    is looked for again in a view of the person's own size, and the landmark network tells whether somebody is there and
     how far the person reaches.
 
     Args:

@@ -149,7 +149,7 @@ def test_the_portrait(estimator, detector):
     portrait = np.asarray(Image.open(SAMPLES / "astronaut" / "photo.jpg"))
     (found,) = detector.detect([portrait])
     assert len(found) == 1
-    # Read off the picture: she reaches from the sleeve at column 20 to the one at 360, and from the hair at row 14 down.
+    # Read off the picture: she reaches from the sleeve at column 20 to that at 360, and from the hair at row 14 down.
     assert overlap(found[0, :4], np.array([20, 14, 360, 512])) > 0.85
     (one,) = estimator.estimate([portrait], [found[0, :4]])
     places = {name: one.keypoints[number] for number, name in enumerate(KEYPOINT_NAMES)}
