@@ -164,7 +164,9 @@ def test_the_samples_are_what_their_readme_says(folder, poses):
         assert (load_pose(ROOT / "samples" / folder / name)[:, 2] > 0).sum() >= 12
 
 
-@pytest.mark.parametrize("document", ["README.md", "samples/README.md", "training/README.md", "docs/datasets.md"])
+@pytest.mark.parametrize(
+    "document", ["README.md", "samples/README.md", "training/README.md", "docs/datasets.md", "docs/preprocessing.md"]
+)
 def test_what_the_documents_link_to_exists(document):
     text = (ROOT / document).read_text()
     links = re.findall(r"\]\(([^)#]+)", text)
@@ -172,10 +174,15 @@ def test_what_the_documents_link_to_exists(document):
     assert missing == []
 
 
-def test_the_example_of_the_readme_runs(tmp_path):
-    example = re.search(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), flags=re.S)[1]
-    example = example.replace("generator=", "num_inference_steps=1, sr_num_inference_steps=1, generator=")
-    example = example.replace('"samples/', f'"{ROOT}/samples/')
+@pytest.mark.parametrize(
+    ("number", "last", "size"),
+    [(0, 'garment.jpg")', (768, 768)), (1, "manual_seed(0),\n)", (128, 128))],
+    ids=["photographs", "conditions"],
+)
+def test_the_examples_of_the_readme_run(number, last, size, tmp_path):
+    example = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), flags=re.S)[number]
+    few_steps = last.removesuffix(")").rstrip(",\n") + ", num_inference_steps=1, sr_num_inference_steps=1)"
+    example = example.replace(last, few_steps).replace('"samples/', f'"{ROOT}/samples/')
     assert "num_inference_steps=1" in example
     run(sys.executable, "-c", example, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)})
-    assert Image.open(tmp_path / "tryon.png").size == (128, 128)
+    assert Image.open(tmp_path / "tryon.png").size == size

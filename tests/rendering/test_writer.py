@@ -50,7 +50,7 @@ def test_streaming_reads_the_images_from_inside_the_shards(pool):
 def test_rows_made_together_are_those_made_one_by_one():
     """What `write_pairs` does where there is a GPU, here on the CPU."""
     arguments = {"seed": 2, "size": SIZE, "split": "train", "unpaired": False, "category": None}
-    for index, row in zip((4, 1), _render_together([4, 1], device="cpu", **arguments), strict=True):
+    for index, (row, _, _) in zip((4, 1), _render_together([4, 1], device="cpu", **arguments), strict=True):
         for name, value in render_pair(row_seed(2, index), SIZE).items():
             assert np.array_equal(row[name], value), name
 
