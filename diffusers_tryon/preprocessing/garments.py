@@ -82,3 +82,20 @@ def check_garment(mask: np.ndarray, name: str, category: str) -> list[Preprocess
             )
         ]
     return []
+
+
+def check_dress(parse: np.ndarray, name: str) -> list[PreprocessingWarning]:
+    """Whether somebody who is said to wear a dress wears a top and pants, of which only the top would be cut out.
+
+    Args:
+        parse (`np.ndarray`): (H, W) uint8 ids of `composition.PARSE_LABELS`.
+        name (`str`): what warnings call the photograph.
+    """
+    if label_mask(parse, ("pants",)).sum() <= label_mask(parse, ("dress", "skirt")).sum():
+        return []
+    return [
+        UncertainAnswerWarning(
+            f"`{name}` seems to show a top and pants rather than a dress, and the top alone was cut out. Say which of "
+            "them is wanted with the `category` 'upper' or 'lower'."
+        )
+    ]

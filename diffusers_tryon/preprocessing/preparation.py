@@ -20,7 +20,7 @@ from .analysis import ANALYSIS_SIDE, AnalysedPhoto
 from .crops import Crop, crop_for_garment, crop_for_person
 from .errors import LowResolutionWarning, NoPersonError, PreprocessingWarning, UncertainAnswerWarning
 from .flat_separation import separate_flat_garment
-from .garments import check_garment, garment_mask
+from .garments import check_dress, check_garment, garment_mask
 from .guesses import guess_category, guess_garment_type
 from .parse_cleanup import check_in_view
 from .photos import reduce_photo
@@ -125,6 +125,7 @@ def prepare_garment(
     if garment_type == "worn":
         region, pose = analysis.region, analysis.pose
         mask = garment_mask(analysis.parse, category)
+        warnings += check_dress(analysis.parse, name) if category == "dress" else []
     else:
         region, mask, doubts = _flat_mask(analysis)
         warnings += doubts

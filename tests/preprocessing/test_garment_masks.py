@@ -8,7 +8,7 @@ from rendered_backends import rendered_photo
 
 from diffusers_tryon.composition import GARMENT_LABELS, PARSE_IDS, label_mask
 from diffusers_tryon.preprocessing.errors import ImplausibleGarmentError, NoGarmentError, UncertainAnswerWarning
-from diffusers_tryon.preprocessing.garments import check_garment, garment_mask
+from diffusers_tryon.preprocessing.garments import check_dress, check_garment, garment_mask
 
 
 @pytest.mark.parametrize(("category", "seed"), [("upper", 1), ("upper", 4), ("lower", 2), ("dress", 3)])
@@ -65,3 +65,16 @@ def test_no_garment_and_no_plausible_one():
     plausible = empty.copy()
     plausible[30:60, 30:60] = True
     assert check_garment(plausible, "garment_photo", "upper") == []
+
+
+def test_a_top_and_pants_are_no_dress():
+    parse = np.zeros((100, 100), np.uint8)
+    parse[20:50, 30:70] = PARSE_IDS["top"]
+    parse[50:90, 30:70] = PARSE_IDS["skirt"]
+    assert check_dress(parse, "photo") == []
+    # Leggings beneath a tunic.
+    parse[20:60, 30:70], parse[60:90, 30:70] = PARSE_IDS["dress"], PARSE_IDS["pants"]
+    assert check_dress(parse, "photo") == []
+    parse[20:60, 30:70] = PARSE_IDS["top"]
+    (warning,) = check_dress(parse, "photo")
+    assert isinstance(warning, UncertainAnswerWarning) and "`photo` seems to show a top and pants" in str(warning)
