@@ -4,6 +4,7 @@
 
 import warnings as python_warnings
 from collections.abc import Sequence
+from numbers import Integral
 from pathlib import Path
 from typing import Any
 
@@ -162,7 +163,7 @@ class TryOnPreprocessor:
         """
         _check_choice("category", category, (*CATEGORIES, "auto"))
         _check_choice("garment_type", garment_type, (*GARMENT_TYPES, "auto"))
-        size = (size, size) if isinstance(size, int) else tuple(size)
+        size = _height_and_width(size)
         people, garments = _named(person_photo, "person_photo"), _named(garment_photo, "garment_photo")
         count = max(len(people), len(garments))
         if len(people) not in (1, count) or len(garments) not in (1, count):
@@ -192,6 +193,14 @@ class TryOnPreprocessor:
 def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
     if value not in choices:
         raise ValueError(f"`{name}` must be one of {', '.join(choices)}, got {value!r}.")
+
+
+def _height_and_width(size: int | tuple[int, int]) -> tuple[int, int]:
+    sides = (size, size) if isinstance(size, Integral) else size
+    is_pair = isinstance(sides, Sequence) and len(sides) == 2
+    if not is_pair or not all(isinstance(side, Integral) and side >= 1 for side in sides):
+        raise ValueError(f"`size` must be a height and a width of at least 1, or one number for both, got {size!r}.")
+    return int(sides[0]), int(sides[1])
 
 
 def _named(photos: PhotoInput | list[PhotoInput], argument: str) -> dict[str, PhotoInput]:

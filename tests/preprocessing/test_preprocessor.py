@@ -140,6 +140,17 @@ def test_nobody_in_the_photograph():
         preprocessor(garment["image"], scenery, garment_type="worn", category="upper")
 
 
+@pytest.mark.parametrize("size", [0, (64,), (64.0, 64), (64, -1), "64", None])
+def test_a_size_that_is_none_is_refused_before_anything_is_looked_at(size):
+    with pytest.raises(ValueError, match="`size` must be a height and a width of at least 1"):
+        TryOnPreprocessor(None, None)("none.jpg", "none.jpg", size=size)
+
+
+def test_a_size_may_be_a_number_of_numpy():
+    photo = rendered_photo(1, "upper")
+    assert prepare(photo, photo, category="upper", size=np.int64(48)).people[0].image.shape == (48, 48, 3)
+
+
 class _TwoPeople(RenderedTruth):
     """Sees the person twice, the second time as a smaller one."""
 
