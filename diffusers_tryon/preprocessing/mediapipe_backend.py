@@ -13,6 +13,7 @@ import math
 import os
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -86,6 +87,8 @@ _MOST_VIEWS = 12
 _SQUARE_MARGIN = 1.25
 # Pixels of the side of a picture that is given to the landmark network, which works with 256.
 _LANDMARK_VIEW_SIZE = 384
+# Whoever redirects the process's stderr must be alone: two at once would restore each other's file.
+_LOADING = threading.Lock()
 
 
 class _Square(NamedTuple):
@@ -173,7 +176,7 @@ def _load() -> tuple[Any, Any]:
     calculator_pb2, rect_pb2, solution_base = _import_mediapipe()
     from google.protobuf import text_format
 
-    with _without_notices():
+    with _LOADING, _without_notices():
         detector = solution_base.SolutionBase(
             graph_config=text_format.Parse(_DETECTION_GRAPH, calculator_pb2.CalculatorGraphConfig()),
             calculator_params={_DETECTION_THRESHOLD: _PROPOSAL_THRESHOLD},
@@ -271,25 +274,31 @@ def _without_notices() -> Iterator[None]:
 
 
 class _Networks:
-    """Both networks, loaded at the first use; a copy in another process loads its own."""
+    """Both networks, loaded at the first use; a copy in another process loads its own.
+
+    A network takes one picture at a time, so threads wait for each other.
+    """
 
     # The process that has run MediaPipe, None if none has among this one and its forefathers.
     _used_in: ClassVar[int | None] = None
 
     def __init__(self) -> None:
         self._loaded: tuple[Any, Any] | None = None
+        self._lock = threading.Lock()
 
     def __reduce__(self) -> tuple[type, tuple]:
         return type(self), ()
 
     def close(self) -> None:
         """Free the networks; the next use loads them again."""
-        loaded, self._loaded = self._loaded, None
-        for graph in loaded or ():
-            graph.close()
+        with self._lock:
+            loaded, self._loaded = self._loaded, None
+            for graph in loaded or ():
+                graph.close()
 
-    def _graphs(self) -> tuple[Any, Any]:
-        """The detector and the landmark network."""
+    @contextmanager
+    def _graphs(self) -> Iterator[tuple[Any, Any]]:
+        """The detector and the landmark network, for one thread at a time."""
         if _Networks._used_in not in (None, os.getpid()):
             # Its library would abort here, which kills the process without a word of Python.
             raise RuntimeError(
@@ -297,16 +306,17 @@ class _Networks:
                 '"spawn" (`multiprocessing.get_context("spawn")`, `DataLoader(multiprocessing_context="spawn")`), or '
                 "use it in the workers only."
             )
-        if self._loaded is None:
-            self._loaded = _load()
-            _Networks._used_in = os.getpid()
-        return self._loaded
+        with self._lock:
+            if self._loaded is None:
+                self._loaded = _load()
+                _Networks._used_in = os.getpid()
+            yield self._loaded
 
     def propose(self, image: np.ndarray, left: int = 0, top: int = 0) -> list[tuple[float, _Square]]:
         """Scores and squares of what may be people, the surest first. `left` and `top` are added to their places."""
         height, width = image.shape[:2]
-        detector, _ = self._graphs()
-        found = detector.process(np.ascontiguousarray(image)).detections or []
+        with self._graphs() as (detector, _):
+            found = detector.process(np.ascontiguousarray(image)).detections or []
         proposals = []
         for detection in found:
             points = detection.location_data.relative_keypoints
@@ -338,8 +348,8 @@ class _Networks:
             height=share,
             rotation=square.angle,
         )
-        _, landmarker = self._graphs()
-        seen = landmarker.process({"image": np.ascontiguousarray(view), "square": rectangle})
+        with self._graphs() as (_, landmarker):
+            seen = landmarker.process({"image": np.ascontiguousarray(view), "square": rectangle})
         if seen.landmarks is None:
             return None
         landmarks = _points(seen.landmarks, left, top, side)

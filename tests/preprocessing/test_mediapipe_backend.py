@@ -10,6 +10,7 @@ import os
 import pickle
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -218,6 +219,15 @@ def test_it_is_quiet_and_a_fork_is_told_why_it_cannot_run():
     found, told, status = done.stdout.splitlines()
     assert found == "1" and status == "3"
     assert told.startswith("MediaPipe cannot run in a process that was forked") and '"spawn"' in told
+
+
+def test_threads_find_what_one_thread_finds(standing):
+    images = [np.ascontiguousarray(standing[0].image[:, ::step]) for step in (1, -1)]
+    detector = MediaPipePersonDetector()
+    with ThreadPoolExecutor(4) as threads:
+        found = list(threads.map(lambda number: detector.detect([images[number % 2]])[0], range(4)))
+    for number, boxes in enumerate(found):
+        np.testing.assert_array_equal(boxes, detector.detect([images[number % 2]])[0])
 
 
 def test_without_mediapipe_the_error_names_the_extra(monkeypatch, standing):
