@@ -176,7 +176,7 @@ def _choose(photo: Photo, boxes: np.ndarray, index: int | None, warnings: list[P
         warnings.append(
             SeveralPeopleWarning(
                 f"`{photo.name}` shows {others + 1} people. The largest was taken; `person_index` from 1 to {others} "
-                "takes another."
+                "dresses another, and a garment's photograph can be cropped to its wearer."
             )
         )
     return index or 0

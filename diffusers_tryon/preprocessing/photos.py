@@ -167,7 +167,7 @@ def measured_blur(pixels: np.ndarray) -> float:
 def _read_file(file: Path | bytes, name: str) -> tuple[Image.Image, int]:
     """The upright image of a file, and how many pixels the file has."""
     path = file if isinstance(file, Path) else "what it holds"
-    if isinstance(file, Path) and not file.is_file():
+    if isinstance(file, Path) and not _is_file(file):
         raise UnreadablePhotoError(f"`{name}` must be a picture file, there is none at {path}.")
     try:
         with file.open("rb") if isinstance(file, Path) else BytesIO(file) as data, _open_image(data) as image:
@@ -190,6 +190,14 @@ def _read_file(file: Path | bytes, name: str) -> tuple[Image.Image, int]:
     # A broken file raises whatever its decoder stumbled on.
     except Exception as error:
         raise UnreadablePhotoError(f"`{name}` could not be read, {path} is broken or cut short: {error}") from error
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    # What is no name at all, but for example the picture itself as text, is too long for one.
+    except OSError:
+        return False
 
 
 def _open_image(file: BinaryIO) -> Image.Image:

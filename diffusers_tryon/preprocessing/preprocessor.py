@@ -217,8 +217,8 @@ def check_pair(person: PreparedPerson, garment: PreparedGarment) -> list[Preproc
 
     A garment that nobody wears is taken to show its front.
     """
-    person_view = facing(person.analysis.pose)
-    garment_view = "front" if garment.garment_type == "flat" else facing(garment.analysis.pose)
+    person_view = facing(person.analysis.region_pose)
+    garment_view = "front" if garment.garment_type == "flat" else facing(garment.analysis.region_pose)
     if person_view == garment_view or "back" not in (person_view, garment_view):
         return []
     names = person.analysis.photo.name, garment.analysis.photo.name

@@ -246,6 +246,7 @@ def test_a_profile_that_does_not_fit_is_ignored(profile, pixels, tmp_path):
 def test_what_is_no_picture_is_refused(tmp_path):
     assert_refused(tmp_path / "nowhere.jpg", r"`person_photo` must be a picture file, there is none at .*nowhere.jpg")
     assert_refused(tmp_path, "must be a picture file, there is none at")
+    assert_refused("a" * 5000, "must be a picture file, there is none at")
     for name, content in {"text": b"hello", "empty": b"", "svg": b"<svg/>", "heic": b"\0\0\0\x18ftypheic"}.items():
         (tmp_path / name).write_bytes(content)
         assert_refused(tmp_path / name, "must be a picture file such as PNG.*HEIC")

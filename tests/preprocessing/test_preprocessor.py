@@ -178,8 +178,9 @@ def test_of_several_people_the_largest_is_taken_and_said_so():
         preprocessor.analyse([photo["image"]], person_index=2)
 
 
-def test_the_person_from_the_front_and_the_garment_from_behind():
-    person, garment = rendered_photo(1, "upper"), rendered_photo(6, "upper")
+@pytest.mark.parametrize("room", [0, 576], ids=["square", "wide"])
+def test_the_person_from_the_front_and_the_garment_from_behind(room):
+    person, garment = (_with_room(rendered_photo(seed, "upper"), room) for seed in (1, 6))
     behind = dict(garment)
     swapped = garment["pose"].copy()
     for right, left in ((2, 5), (3, 6), (4, 7), (8, 11), (9, 12), (10, 13)):
@@ -190,6 +191,16 @@ def test_the_person_from_the_front_and_the_garment_from_behind():
     with pytest.warns(BackViewWarning):
         prepared = preprocessor(person["image"], garment["image"], category="upper", size=64)
     assert any(isinstance(warning, BackViewWarning) for warning in prepared.warnings)
+
+
+def _with_room(photo: dict, room: int) -> dict:
+    """A photograph that is wider by `room` pixels to the right."""
+    height, width = photo["parse"].shape
+    return {
+        "image": np.pad(photo["image"], ((0, 0), (0, room), (0, 0)), "edge"),
+        "parse": np.pad(photo["parse"], ((0, 0), (0, room))),
+        "pose": (photo["pose"] * (width / (width + room), 1, 1)).astype(np.float32),
+    }
 
 
 def test_arguments_that_do_not_fit_are_refused():
