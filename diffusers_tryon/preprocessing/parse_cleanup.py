@@ -21,8 +21,10 @@ from .errors import NoShouldersError, PreprocessingWarning, UncertainAnswerWarni
 _LEAST_SURE, _SURE = 0.3, 0.7
 # Connected parts smaller than this share of the person are specks, and so are holes.
 _SPECK = 0.003
-# Measures of a grown person in metres, with room for keypoints that are off by some centimetres.
-_HAND_LENGTH, _HAND_WIDTH = 0.24, 0.06
+# Measures of a grown person in metres, with room for keypoints that are off by some centimetres. On 277 renders hands
+# reach 0.15 from the wrist (at most 0.19 for 95 %), feet 0.18 from the ankle (0.24), faces 0.10 from the points of the
+# head (0.12), hair 0.13 (0.36).
+_HAND_LENGTH, _HAND_WIDTH = 0.2, 0.06
 _FOOT_LENGTH = 0.32
 _FACE_RADIUS, _INNER_HEAD_RADIUS, _HEAD_RADIUS, _HAIR_LENGTH = 0.20, 0.10, 0.25, 0.55
 _EYES_ABOVE_MIDDLE = 0.04
@@ -30,6 +32,10 @@ _NECK_TO_HEAD = 0.22
 _ARM_RADIUS, _LEG_RADIUS = 0.11, 0.13
 # The lower body's clothes end below this share of the way from the hips up to the shoulders.
 _HIGHEST_WAIST = 0.45
+# At how many points of a bone of an arm its cover is looked at, and the least length of a sleeve in metres.
+_SAMPLES, _LEAST_SLEEVE = 24, 0.1
+# Parsers see no more than this; what was found is carried to finer label maps.
+_WORKING_SIDE = 384
 _HEAD_POINTS = ("nose", "right_eye", "left_eye", "right_ear", "left_ear")
 _ARM_BONES = (
     ("right_shoulder", "right_elbow"),
@@ -57,9 +63,11 @@ def clean_parse(parse: np.ndarray, pose: np.ndarray, person_mask: np.ndarray | N
     - Pixels outside the mask become background, and pixels well inside it that have no label take their neighbours'.
       Without a mask, small holes are filled.
     - Only connected parts that keypoints lie in stay (the largest, if none does).
-    - Hands are at wrists, feet at ankles; face, hair and hats are at the head, and the head is nothing else; trousers,
-      skirts and legs do not reach the chest.
+    - Hands are at wrists, feet at ankles; face, hair and hats hang together with the head, and the head is nothing
+      else; trousers, skirts and legs do not reach the chest; a sleeve that begins on the arm reaches up to the shoulder.
     - Specks take the label around them.
+
+    Of large label maps cells are looked at; outlines between labels keep every pixel.
 
     Args:
         parse (`np.ndarray`): (H, W) uint8 ids of `composition.PARSE_LABELS`.
@@ -69,12 +77,46 @@ def clean_parse(parse: np.ndarray, pose: np.ndarray, person_mask: np.ndarray | N
     Returns:
         `np.ndarray`: (H, W) uint8.
     """
+    step = -(-max(parse.shape) // _WORKING_SIDE)
+    seen = parse[::step, ::step]
+    cleaned = _cleaned(seen, pose, None if person_mask is None else person_mask[::step, ::step])
+    if step == 1:
+        return cleaned
+    carried = _carried(parse, seen, cleaned, step)
+    return carried if person_mask is None else np.where(person_mask < _LEAST_SURE, 0, carried).astype(np.uint8)
+
+
+def _cleaned(parse: np.ndarray, pose: np.ndarray, person_mask: np.ndarray | None) -> np.ndarray:
     parse = _confined(parse, person_mask)
     parse = _of_one_person(parse, pose)
     body = measure_body(pose, *parse.shape)
     if body.metre:
-        _relabel(parse, body)
+        parse = _relabelled(parse, body)
     return _without_specks(parse)
+
+
+def _carried(parse: np.ndarray, seen: np.ndarray, cleaned: np.ndarray, step: int) -> np.ndarray:
+    """Do to the pixels of `parse` (H, W) what was done to those of each cell's label.
+
+    Args:
+        parse (`np.ndarray`): all pixels.
+        seen (`np.ndarray`), cleaned (`np.ndarray`): the first pixel of every cell of `step` x `step`, before and after.
+        step (`int`): the side of a cell.
+    """
+    height, width = parse.shape
+    before, after = (cells.repeat(step, axis=0).repeat(step, axis=1)[:height, :width] for cells in (seen, cleaned))
+    carried = np.where(parse == before, after, parse)
+    # A label's outermost pixels lie in cells of another label: they go with a neighbouring cell of their own.
+    rows, columns = np.nonzero((parse != before) & (parse > 0))
+    for down, right in np.ndindex(3, 3):
+        cells = (
+            np.clip(rows // step + down - 1, 0, seen.shape[0] - 1),
+            np.clip(columns // step + right - 1, 0, seen.shape[1] - 1),
+        )
+        same = seen[cells] == parse[rows, columns]
+        carried[rows[same], columns[same]] = cleaned[cells][same]
+        rows, columns = rows[~same], columns[~same]
+    return carried
 
 
 def _confined(parse: np.ndarray, person_mask: np.ndarray | None) -> np.ndarray:
@@ -92,12 +134,15 @@ def _confined(parse: np.ndarray, person_mask: np.ndarray | None) -> np.ndarray:
 
 def _filled(parse: np.ndarray, places: np.ndarray) -> np.ndarray:
     """A copy in which `places` (H, W) bool have the nearest label that is not at one of them, nor background."""
-    source = (parse > 0) & ~places
-    if not places.any() or not source.any():
-        return parse.copy()
+    return _filled_from(parse, places, (parse > 0) & ~places)
+
+
+def _filled_from(parse: np.ndarray, places: np.ndarray, source: np.ndarray) -> np.ndarray:
+    """A copy in which `places` (H, W) bool have the label of the nearest pixel of `source` (H, W) bool."""
     filled = parse.copy()
-    rows, columns = ndimage.distance_transform_edt(~source, return_distances=False, return_indices=True)
-    filled[places] = parse[rows[places], columns[places]]
+    if places.any() and source.any():
+        rows, columns = ndimage.distance_transform_edt(~source, return_distances=False, return_indices=True)
+        filled[places] = parse[rows[places], columns[places]]
     return filled
 
 
@@ -115,14 +160,17 @@ def _of_one_person(parse: np.ndarray, pose: np.ndarray) -> np.ndarray:
     return np.where(carrying[parts], parse, 0).astype(np.uint8)
 
 
-def _relabel(parse: np.ndarray, body: Body) -> None:
-    """Give labels that cannot be where they are another one, in place."""
-    _relabel_hands(parse, body)
+def _relabelled(parse: np.ndarray, body: Body) -> np.ndarray:
+    """A copy in which labels that cannot be where they are have another one."""
+    parse = _with_whole_sleeves(_with_hands_at_wrists(parse, body), body)
+    parse = _without_stray_heads(parse, body)
     _relabel_head(parse, body)
     _relabel_lower_body(parse, body)
+    return parse
 
 
-def _relabel_hands(parse: np.ndarray, body: Body) -> None:
+def _with_hands_at_wrists(parse: np.ndarray, body: Body) -> np.ndarray:
+    """A copy in which hands elsewhere are clothes if clothes are around them, else arms."""
     rows, columns, places = _places(parse, ("hands",))
     at_wrist = np.zeros(len(rows), bool)
     for side in ("right", "left"):
@@ -135,7 +183,80 @@ def _relabel_hands(parse: np.ndarray, body: Body) -> None:
         if length > _HAND_WIDTH * body.metre:
             near &= (places - wrist) @ forearm / length > -_HAND_WIDTH * body.metre
         at_wrist |= near
-    parse[rows[~at_wrist], columns[~at_wrist]] = PARSE_IDS["arms"]
+    elsewhere = np.zeros(parse.shape, bool)
+    elsewhere[rows[~at_wrist], columns[~at_wrist]] = True
+    clothes = label_mask(parse, _CLOTHES)
+    on_clothes = _parts_beside(elsewhere, clothes)
+    parse = _filled_from(parse, on_clothes, clothes)
+    parse[elsewhere & ~on_clothes] = PARSE_IDS["arms"]
+    return parse
+
+
+def _parts_beside(mask: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Of `mask` (H, W) bool the connected parts more than half of whose outline lies at `others` (H, W) bool."""
+    parts, count = ndimage.label(mask)
+    outline, beside = np.zeros(count + 1), np.zeros(count + 1)
+    for ahead, behind in ((np.s_[1:], np.s_[:-1]), (np.s_[:, 1:], np.s_[:, :-1])):
+        for own, other in ((ahead, behind), (behind, ahead)):
+            ends = mask[own] & ~mask[other]
+            outline += np.bincount(parts[own][ends], minlength=count + 1)
+            beside += np.bincount(parts[own][ends & others[other]], minlength=count + 1)
+    return (beside > outline / 2)[parts]
+
+
+def _with_whole_sleeves(parse: np.ndarray, body: Body) -> np.ndarray:
+    """A copy in which arms are clothes if there is cloth farther along the same arm, or around them and no arm.
+
+    What is bare above a sleeve is rare, while parsers often lose a sleeve above its cuff.
+    """
+    arms, clothes = label_mask(parse, ("arms",)), label_mask(parse, _CLOTHES)
+    rows, columns, places = _places(parse, ("arms",))
+    sleeve = np.zeros(len(rows), bool)
+    for side in ("right", "left"):
+        for point in _lost_sleeve(arms, clothes, body, side):
+            sleeve |= np.linalg.norm(places - point, axis=1) < _ARM_RADIUS * body.metre
+    lost = np.zeros(parse.shape, bool)
+    lost[rows[sleeve], columns[sleeve]] = True
+
+    parts, count = ndimage.label(arms)
+    at_arm = parts[rows, columns][_near_bones(places, body, _ARM_BONES, _ARM_RADIUS)]
+    nobodys = np.bincount(at_arm, minlength=count + 1) == 0
+    return _filled_from(parse, lost | _parts_beside(arms & nobodys[parts], clothes), clothes)
+
+
+def _lost_sleeve(arms: np.ndarray, clothes: np.ndarray, body: Body, side: str) -> np.ndarray:
+    """(N, 2), points along the bones of an arm in sight that are bare although some way of sleeve follows on them."""
+    names = [f"{side}_{joint}" for joint in ("shoulder", "elbow", "wrist")]
+    bones = [
+        np.linspace(body.points[first], body.points[last], _SAMPLES)
+        for first, last in zip(names, names[1:])
+        # Behind the back a bone lies on other clothes.
+        if {first, last} <= body.points.keys() - body.hidden
+    ]
+    if not bones:
+        return np.zeros((0, 2))
+    line = np.concatenate(bones)
+    columns, rows = np.minimum(line.astype(int), np.array(arms.shape)[::-1] - 1).T
+    covered = clothes[rows, columns]
+    # How many metres of cloth follow on each point.
+    steps = np.linalg.norm(np.diff(line, axis=0, append=line[-1:]), axis=1) / body.metre
+    following = np.cumsum((steps * covered)[::-1])[::-1]
+    return line[arms[rows, columns] & (following > _LEAST_SLEEVE)]
+
+
+def _without_stray_heads(parse: np.ndarray, body: Body) -> np.ndarray:
+    """A copy in which parts of the head that do not hang together with it have the label around them."""
+    middle, _ = _head(body)
+    head = label_mask(parse, HEAD_LABELS)
+    parts, count = ndimage.label(head, np.ones((3, 3)))
+    if middle is None or count <= 1:
+        return parse
+    rows, columns, places = _places(parse, HEAD_LABELS)
+    near = np.linalg.norm(places - middle, axis=1) < _HEAD_RADIUS * body.metre
+    at_head = np.bincount(parts[rows[near], columns[near]], minlength=count + 1) > 0
+    stray = head & ~at_head[parts]
+    parse = np.where(_parts_beside(stray, parse == 0), 0, parse).astype(np.uint8)
+    return _filled_from(parse, stray & (parse > 0), (parse > 0) & ~head)
 
 
 def _relabel_head(parse: np.ndarray, body: Body) -> None:

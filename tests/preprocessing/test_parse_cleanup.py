@@ -122,6 +122,81 @@ def test_specks_take_the_label_around_them():
     assert (clean_parse(damaged, pose, mask) != parse).sum() < 0.02 * (parse > 0).sum()
 
 
+def drawn_person() -> tuple[np.ndarray, np.ndarray]:
+    """Somebody with a long-sleeved top who holds the arms out to the sides, drawn with rectangles; and the pose."""
+    parse = np.zeros((200, 200), np.uint8)
+    parse[25:50, 90:110] = PARSE_IDS["face"]
+    parse[55:125, 75:125] = PARSE_IDS["top"]
+    parse[60:72, 20:180] = PARSE_IDS["top"]
+    parse[60:72, 8:20] = parse[60:72, 180:192] = PARSE_IDS["hands"]
+    parse[125:195, 78:122] = PARSE_IDS["pants"]
+    points = {
+        "nose": (100, 38),
+        "neck": (100, 62),
+        "right_shoulder": (80, 66),
+        "right_elbow": (50, 66),
+        "right_wrist": (21, 66),
+        "left_shoulder": (120, 66),
+        "left_elbow": (150, 66),
+        "left_wrist": (179, 66),
+        "right_hip": (88, 122),
+        "left_hip": (112, 122),
+    }
+    pose = np.zeros((len(KEYPOINT_NAMES), 3), np.float32)
+    for name, (x, y) in points.items():
+        pose[KEYPOINT_NAMES.index(name)] = (x / 200, y / 200, 1)
+    return parse, pose
+
+
+def test_a_drawn_person_stays():
+    parse, pose = drawn_person()
+    assert np.array_equal(clean_parse(parse, pose, None), parse)
+
+
+def test_a_sleeve_that_was_called_an_arm_above_its_cuff_is_a_sleeve():
+    parse, pose = drawn_person()
+    damaged = parse.copy()
+    damaged[60:72, 40:60] = PARSE_IDS["arms"]
+    assert np.array_equal(clean_parse(damaged, pose, None), parse)
+
+
+def test_a_bare_forearm_stays_an_arm():
+    parse, pose = drawn_person()
+    parse[60:72, 20:52] = PARSE_IDS["arms"]
+    assert np.array_equal(clean_parse(parse, pose, None), parse)
+
+
+def test_an_arm_a_hand_and_hair_on_the_belly_are_the_top():
+    parse, pose = drawn_person()
+    damaged = parse.copy()
+    damaged[90:98, 80:90] = PARSE_IDS["arms"]
+    damaged[90:98, 95:105] = PARSE_IDS["hands"]
+    damaged[105:113, 95:105] = PARSE_IDS["hair"]
+    assert np.array_equal(clean_parse(damaged, pose, None), parse)
+
+
+def test_hair_beside_the_person_is_background_and_hair_at_the_head_stays():
+    parse, pose = drawn_person()
+    parse[15:58, 82:90] = PARSE_IDS["hair"]
+    damaged = parse.copy()
+    damaged[90:98, 125:135] = PARSE_IDS["hair"]
+    assert np.array_equal(clean_parse(damaged, pose, None), parse)
+
+
+@pytest.mark.parametrize("times", [3, 5])
+def test_large_label_maps_are_cleaned_like_small_ones_and_keep_their_outlines(times):
+    parse, pose = drawn_person()
+    large = parse.repeat(times, axis=0).repeat(times, axis=1)
+    shift = times // 2  # cells of the working grid and those of the small map do not coincide
+    large = np.roll(large, (shift, shift), (0, 1))
+    pose[:, :2] += np.where(pose[:, 2:] > 0, shift / len(large), 0)
+    damaged = large.copy()
+    sleeve = damaged[60 * times : 72 * times, 40 * times : 60 * times]
+    sleeve[sleeve == PARSE_IDS["top"]] = PARSE_IDS["arms"]
+    damaged[90 * times : 98 * times, 95 * times : 105 * times] = PARSE_IDS["hands"]
+    assert np.array_equal(clean_parse(damaged, pose, None), large)
+
+
 def test_the_side_from_which_somebody_is_seen():
     pose = rendered_photo(6, "upper")["pose"]
     assert facing(pose) == "front"
