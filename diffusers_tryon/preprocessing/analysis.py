@@ -152,7 +152,10 @@ def _find_people(photos: Sequence[Photo], person_detector: PersonDetector | None
     found = []
     for photo, image, boxes in zip(photos, reduced, person_detector.detect(reduced)):
         scale = np.array(photo.pixels.shape[1::-1] * 2, np.float32) / np.array(image.shape[1::-1] * 2, np.float32)
-        boxes = np.concatenate([boxes[:, :4] * scale, boxes[:, 4:]], axis=1)
+        # Detectors may see people reach beyond the photograph, of whom perhaps nothing is left within.
+        corners = np.clip(boxes[:, :4] * scale, 0, photo.pixels.shape[1::-1] * 2).astype(np.float32)
+        in_view = (corners[:, 2:] - corners[:, :2] >= 1).all(axis=1)
+        boxes = np.concatenate([corners, boxes[:, 4:]], axis=1)[in_view]
         found.append(boxes[np.argsort(-_areas(boxes), kind="stable")])
     return found
 

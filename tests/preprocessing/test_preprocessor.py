@@ -178,6 +178,24 @@ def test_of_several_people_the_largest_is_taken_and_said_so():
         preprocessor.analyse([photo["image"]], person_index=2)
 
 
+class _PeopleBeyondThePhoto(RenderedTruth):
+    """Also sees people of whom a line or nothing lies within the photograph."""
+
+    def detect(self, images):
+        others = np.array([[10, 20, 10, 20, 0.9], [-90, 0, -5, 90, 0.9], [0, -40, 500, 0.5, 0.9]], np.float32)
+        return [np.concatenate([others, boxes]) for boxes in super().detect(images)]
+
+
+def test_people_beyond_the_photograph_are_nobody():
+    photo = rendered_photo(1, "upper")
+    truth = RenderedTruth([photo])
+    expected = truth_preprocessor([photo]).analyse([photo["image"]])[0]
+    analysis = TryOnPreprocessor(truth, truth, _PeopleBeyondThePhoto([photo])).analyse([photo["image"]])[0]
+    np.testing.assert_array_equal(analysis.boxes, expected.boxes)
+    np.testing.assert_array_equal(analysis.pose, expected.pose)
+    assert not analysis.warnings
+
+
 @pytest.mark.parametrize("room", [0, 576], ids=["square", "wide"])
 def test_the_person_from_the_front_and_the_garment_from_behind(room):
     person, garment = (_with_room(rendered_photo(seed, "upper"), room) for seed in (1, 6))
