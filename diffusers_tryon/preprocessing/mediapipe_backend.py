@@ -425,8 +425,8 @@ class MediaPipePersonDetector:
     """Finds people by MediaPipe (a `PersonDetector`).
 
     The network proposes people in the whole image and in squares of it, where small ones fill more of the view. Each
-    is looked for again in a view of the person's own size, and the landmark network tells whether somebody is there and
-    how far the person reaches.
+    is looked for again in a view of the person's own size, and the landmark network tells whether somebody is there
+    and how far the person reaches.
 
     Args:
         threshold (`float`, defaults to 0.5): the least score of what counts as a person, in [0, 1].
