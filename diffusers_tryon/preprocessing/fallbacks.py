@@ -1,8 +1,8 @@
 # Copyright 2026 The diffusers-tryon authors.
 # SPDX-License-Identifier: Apache-2.0
-"""A second back end for photographs in which the first one finds nobody.
+"""A second back end for photographs in which the first one finds nobody, or no head.
 
-MediaPipe needs a head. Photographs of trousers often end above the hips; there the package's own networks, which
+MediaPipe needs one. Photographs of trousers often end above the hips; there the package's own networks, which
 learned from such pictures too, still find the legs.
 """
 
@@ -14,12 +14,14 @@ from typing import Any, Self
 import numpy as np
 
 from ..files import written_beside
+from ..poses import KEYPOINT_NAMES
 from .backends import PersonDetector, PoseEstimate, PoseEstimator
 from .sources import read_json_object
 
 
 _INDEX_FILE = "fallback.json"
 _PARTS = ("first", "second")
+_HEAD = [KEYPOINT_NAMES.index(name) for name in ("nose", "right_eye", "left_eye", "right_ear", "left_ear")]
 
 
 class _Fallback:
@@ -71,7 +73,10 @@ class FallbackPersonDetector(_Fallback):
 
 
 class FallbackPoseEstimator(_Fallback):
-    """Finds joints by a second [`PoseEstimator`] where the first finds none."""
+    """Finds joints by a second [`PoseEstimator`] where the first finds none, or no head.
+
+    On rendered people from the hips to the feet, MediaPipe takes legs for whole people, with a mask to match.
+    """
 
     first: PoseEstimator
     second: PoseEstimator
@@ -79,11 +84,12 @@ class FallbackPoseEstimator(_Fallback):
     def estimate(self, images: Sequence[np.ndarray], boxes: Sequence[np.ndarray]) -> list[PoseEstimate]:
         """For each image the pose of the person in its box, see [`PoseEstimator`]."""
         found = self.first.estimate(images, boxes)
-        missing = [number for number, estimate in enumerate(found) if not estimate.keypoints[:, 2].any()]
-        if missing:
+        headless = [number for number, estimate in enumerate(found) if not estimate.keypoints[_HEAD, 2].any()]
+        if headless:
             estimates = self.second.estimate(
-                [images[number] for number in missing], [boxes[number] for number in missing]
+                [images[number] for number in headless], [boxes[number] for number in headless]
             )
-            for number, estimate in zip(missing, estimates):
-                found[number] = estimate
+            for number, estimate in zip(headless, estimates):
+                if estimate.keypoints[:, 2].any():
+                    found[number] = estimate
         return found
