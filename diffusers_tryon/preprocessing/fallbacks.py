@@ -1,8 +1,8 @@
 # Copyright 2026 The diffusers-tryon authors.
 # SPDX-License-Identifier: Apache-2.0
-"""A second back end for photographs in which the first one finds nobody, or no head.
+"""A second back end for photographs in which the first one finds nobody, or somebody with a head that is not there.
 
-MediaPipe needs one. Photographs of trousers often end above the hips; there the package's own networks, which
+MediaPipe needs a head. Photographs of trousers often end above the hips; there the package's own networks, which
 learned from such pictures too, still find the legs.
 """
 
@@ -21,7 +21,11 @@ from .sources import read_json_object
 
 _INDEX_FILE = "fallback.json"
 _PARTS = ("first", "second")
-_HEAD = [KEYPOINT_NAMES.index(name) for name in ("nose", "right_eye", "left_eye", "right_ear", "left_ear")]
+_HEAD_AND_SHOULDERS = [
+    number for number, name in enumerate(KEYPOINT_NAMES) if name.endswith(("nose", "eye", "ear", "shoulder"))
+]
+_LEGS = [number for number, name in enumerate(KEYPOINT_NAMES) if name.endswith(("hip", "knee", "ankle"))]
+_LEAST_LEG_POINTS = 3
 
 
 class _Fallback:
@@ -73,9 +77,10 @@ class FallbackPersonDetector(_Fallback):
 
 
 class FallbackPoseEstimator(_Fallback):
-    """Finds joints by a second [`PoseEstimator`] where the first finds none, or no head.
+    """Finds joints by a second [`PoseEstimator`] where the first finds none, or a head that is not there.
 
-    On rendered people from the hips to the feet, MediaPipe takes legs for whole people, with a mask to match.
+    Of people from the hips to the feet MediaPipe makes whole people, surely, with a mask to match. So the second is asked
+    about every image, and believed where it sees legs alone.
     """
 
     first: PoseEstimator
@@ -83,13 +88,12 @@ class FallbackPoseEstimator(_Fallback):
 
     def estimate(self, images: Sequence[np.ndarray], boxes: Sequence[np.ndarray]) -> list[PoseEstimate]:
         """For each image the pose of the person in its box, see [`PoseEstimator`]."""
-        found = self.first.estimate(images, boxes)
-        headless = [number for number, estimate in enumerate(found) if not estimate.keypoints[_HEAD, 2].any()]
-        if headless:
-            estimates = self.second.estimate(
-                [images[number] for number in headless], [boxes[number] for number in headless]
-            )
-            for number, estimate in zip(headless, estimates):
-                if estimate.keypoints[:, 2].any():
-                    found[number] = estimate
-        return found
+        pairs = zip(self.first.estimate(images, boxes), self.second.estimate(images, boxes))
+        return [
+            second if not first.keypoints[:, 2].any() or _shows_legs_alone(second.keypoints) else first
+            for first, second in pairs
+        ]
+
+
+def _shows_legs_alone(pose: np.ndarray) -> bool:
+    return not pose[_HEAD_AND_SHOULDERS, 2].any() and (pose[_LEGS, 2] > 0).sum() >= _LEAST_LEG_POINTS

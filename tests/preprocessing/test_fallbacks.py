@@ -46,4 +46,24 @@ def test_joints_of_the_second_where_the_first_finds_none():
     found = FallbackPoseEstimator(first, second).estimate(shaped, boxes)
     for estimate, (parse, pose) in zip(found, second.regions.values()):
         np.testing.assert_array_equal(estimate.keypoints, pose)
-    assert (first.count, second.count) == (2, 1)
+
+
+def test_the_second_is_believed_where_it_sees_legs_alone():
+    photos = [rendered_photo(3, "dress"), rendered_photo(6, "upper")]
+    second = Asked(photos)
+    images = [np.frombuffer(key, np.uint8) for key in second.regions]
+    images = [image.reshape(*truth[0].shape, 3) for image, truth in zip(images, second.regions.values())]
+    boxes = [np.array([0, 0, *image.shape[1::-1]], np.float32) for image in images]
+
+    class Headless(RenderedTruth):
+        def estimate(self, images, boxes):
+            estimates = super().estimate(images, boxes)
+            for estimate in estimates:
+                estimate.keypoints[[0, 1, 2, 5, 14, 15, 16, 17]] = 0
+            return estimates
+
+    first, truth = Asked(photos), [pose.copy() for _, pose in second.regions.values()]
+    dress, top = FallbackPoseEstimator(first, Headless(photos)).estimate(images, boxes)
+    # Of the dress both hips and the legs are in view, of the top hips at most.
+    assert not dress.keypoints[0].any() and dress.keypoints[9, 2]
+    np.testing.assert_array_equal(top.keypoints, truth[1])
