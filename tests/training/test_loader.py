@@ -85,7 +85,8 @@ def test_workers_end_with_the_process_that_started_them(config, end):
     else:
         here.send("go")
     process.join(PATIENCE_SECONDS)
-    assert process.exitcode == (-signal.SIGKILL if end == "killed" else 0)
+    # At its exit Python terminates the workers, which torch may just notice and take for a failure of theirs.
+    assert process.exitcode in ((-signal.SIGKILL,) if end == "killed" else (0, 1))
     assert_ends(pids)
 
 
