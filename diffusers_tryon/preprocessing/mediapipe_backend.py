@@ -26,6 +26,7 @@ from scipy import ndimage
 from ..files import written_beside
 from ..poses import NUM_KEYPOINTS, mediapipe33_to_openpose18, normalize_keypoints
 from .backends import PoseEstimate
+from .boxes import overlap
 from .network_backend import check_boxes, check_images, check_threshold
 from .sources import fetch, read_json_object
 
@@ -194,12 +195,6 @@ def _load() -> tuple[Any, Any]:
     return detector, landmarker
 
 
-def _overlap(box: np.ndarray, other: np.ndarray) -> float:
-    """Intersection over union of two boxes (4,)."""
-    shared = np.prod(np.maximum(np.minimum(box[2:], other[2:]) - np.maximum(box[:2], other[:2]), 0))
-    return float(shared / max(np.prod(box[2:] - box[:2]) + np.prod(other[2:] - other[:2]) - shared, 1e-6))
-
-
 def _points(landmarks: Any, left: int, top: int, side: int) -> np.ndarray:
     """MediaPipe's landmarks of a square view as (N, 3) of x and y in pixels of the image and a visibility."""
     points = np.array([(point.x, point.y, point.visibility) for point in landmarks.landmark])
@@ -328,7 +323,7 @@ class _Networks:
         """Score and square of the person who agrees best with a box (4,)."""
         left, top, right, bottom = _room_around(box, *image.shape[:2])
         proposals = self.propose(_cut(image, left, top, right, bottom), left, top)
-        return max(proposals, key=lambda proposal: proposal[0] * _overlap(proposal[1].circle_box(), box), default=None)
+        return max(proposals, key=lambda proposal: proposal[0] * overlap(proposal[1].circle_box(), box), default=None)
 
     def look(self, image: np.ndarray, square: _Square) -> _Look | None:
         """Landmarks and mask of the person in a square of an image, None if there seems to be nobody."""

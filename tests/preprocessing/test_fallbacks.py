@@ -67,3 +67,27 @@ def test_the_second_is_believed_where_it_sees_legs_alone():
     # Of the dress both hips and the legs are in view, of the top hips at most.
     assert not dress.keypoints[0].any() and dress.keypoints[9, 2]
     np.testing.assert_array_equal(top.keypoints, truth[1])
+
+
+class Boxes:
+    """Finds the same boxes in every image."""
+
+    def __init__(self, *boxes):
+        self.boxes = np.array(boxes, np.float32).reshape(-1, 5)
+
+    def detect(self, images):
+        return [self.boxes for _ in images]
+
+
+def test_an_unsure_box_gives_way_to_one_elsewhere():
+    image, whole = np.zeros((100, 100, 3), np.uint8), (20, 0, 80, 100, 1.0)
+
+    def found(*boxes):
+        return FallbackPersonDetector(Boxes(*boxes), Boxes(whole)).detect([image])[0]
+
+    hand, trunk = (20, 40, 35, 60, 0.7), (25, 5, 75, 90, 0.6)
+    np.testing.assert_array_equal(found(hand), np.float32([whole]))
+    # A sure one stays, and so does an unsure one that the second sees as well.
+    for kept in ([(20, 40, 35, 60, 0.9)], [trunk], [hand, trunk]):
+        np.testing.assert_array_equal(found(*kept), np.float32(kept))
+    np.testing.assert_array_equal(FallbackPersonDetector(Boxes(hand), Boxes()).detect([image])[0], np.float32([hand]))
