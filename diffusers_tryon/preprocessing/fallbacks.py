@@ -31,6 +31,8 @@ _LEAST_LEG_POINTS = 3
 # MediaPipe's false boxes in 24 rendered people, most without a head, score up to 0.76 and overlap up to 0.27; right ones
 # below 0.8 overlap by 0.65 and more, on photographs too.
 _SURE, _ELSEWHERE = 0.8, 0.3
+# Share of the image below which an unsure person is small.
+_SMALL = 0.1
 
 
 class _Fallback:
@@ -68,7 +70,8 @@ class _Fallback:
 class FallbackPersonDetector(_Fallback):
     """Finds people by a second [`PersonDetector`] where the first finds nobody, or hardly and in another place.
 
-    In people without a head MediaPipe finds small ones: in a hand, in a sleeve.
+    In people without a head, and in garments that nobody wears, MediaPipe finds small ones: in a hand, in a sleeve. Where
+    the second sees nobody at all, small people of whom the first is unsure are left out.
     """
 
     first: PersonDetector
@@ -80,9 +83,17 @@ class FallbackPersonDetector(_Fallback):
         doubtful = [number for number, boxes in enumerate(found) if not (boxes[:, 4] >= _SURE).any()]
         if doubtful:
             for number, boxes in zip(doubtful, self.second.detect([images[number] for number in doubtful])):
-                if len(boxes) and all(overlap(boxes[0, :4], box[:4]) < _ELSEWHERE for box in found[number]):
+                if len(boxes) == 0:
+                    found[number] = _without_small(found[number], images[number])
+                elif all(overlap(boxes[0, :4], box[:4]) < _ELSEWHERE for box in found[number]):
                     found[number] = boxes
         return found
+
+
+def _without_small(boxes: np.ndarray, image: np.ndarray) -> np.ndarray:
+    """The boxes (N, 5) that cover enough of an image."""
+    areas = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
+    return boxes[areas >= _SMALL * image.shape[0] * image.shape[1]]
 
 
 class FallbackPoseEstimator(_Fallback):

@@ -90,4 +90,11 @@ def test_an_unsure_box_gives_way_to_one_elsewhere():
     # A sure one stays, and so does an unsure one that the second sees as well.
     for kept in ([(20, 40, 35, 60, 0.9)], [trunk], [hand, trunk]):
         np.testing.assert_array_equal(found(*kept), np.float32(kept))
-    np.testing.assert_array_equal(FallbackPersonDetector(Boxes(hand), Boxes()).detect([image])[0], np.float32([hand]))
+
+
+def test_a_small_unsure_box_that_nobody_else_sees_is_left_out():
+    image = np.zeros((100, 100, 3), np.uint8)
+    sleeve, sure, trunk = (20, 40, 35, 60, 0.7), (20, 40, 35, 60, 0.9), (25, 5, 75, 90, 0.6)
+    for boxes, kept in (([sleeve], []), ([sleeve, trunk], [trunk]), ([sure], [sure])):
+        (found,) = FallbackPersonDetector(Boxes(*boxes), Boxes()).detect([image])
+        np.testing.assert_array_equal(found, Boxes(*kept).boxes)

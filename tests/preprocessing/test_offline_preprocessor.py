@@ -104,6 +104,13 @@ def test_the_portrait(preprocessor):
     assert (person.agnostic_mask[row - 20 : row + 20, column - 20 : column + 20] == 255).mean() > 0.5
 
 
+def test_the_sample_of_a_flat_garment_is_one(preprocessor):
+    (analysis,) = preprocessor.analyse([SAMPLES / "photos" / "garment_flat.jpg"])
+    garment = preprocessor.prepare_garment(analysis)
+    assert (garment.garment_type, garment.category) == ("flat", "upper")
+    assert 0.2 < garment.mask.mean() < 0.5
+
+
 def test_scenery_shows_nobody(preprocessor):
     rows, columns = np.mgrid[:256, :256]
     sky = np.stack([rows // 2, 100 + rows // 3, 255 - rows // 4], axis=-1).astype(np.uint8)
