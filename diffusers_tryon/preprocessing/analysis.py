@@ -10,6 +10,7 @@ import numpy as np
 from ..label_maps import convert_parse
 from ..poses import NUM_KEYPOINTS
 from .backends import HumanParser, PersonDetector, PoseEstimate, PoseEstimator
+from .boxes import areas
 from .crops import Crop, box_region
 from .errors import NoPersonError, PreprocessingWarning, SeveralPeopleWarning
 from .parse_cleanup import clean_parse
@@ -87,11 +88,15 @@ def analyse_photos(
         _choose(photo, boxes, index, of_photo)
         for photo, boxes, index, of_photo in zip(photos, all_boxes, person_indices, warnings)
     ]
-    estimates = _estimate_poses(photos, all_boxes, chosen, pose_estimator)
-    # Of somebody without a joint nothing can be made: what was found there is no person.
-    chosen = [None if estimate is None else index for index, estimate in zip(chosen, estimates)]
     regions = [_region(photo, boxes, index) for photo, boxes, index in zip(photos, all_boxes, chosen)]
-    parses = human_parser.parse([_shown(photo, region) for photo, region in zip(photos, regions)])
+    images = [_shown(photo, region) for photo, region in zip(photos, regions)]
+    estimates = _estimate_poses(images, regions, all_boxes, chosen, pose_estimator)
+    for number, photo in enumerate(photos):
+        if chosen[number] is not None and estimates[number] is None:
+            # Of somebody without a joint nothing can be made: what was found there is no person.
+            chosen[number], regions[number] = None, _region(photo, all_boxes[number], None)
+            images[number] = _shown(photo, regions[number])
+    parses = human_parser.parse(images)
     analysed = []
     for number, photo in enumerate(photos):
         region, estimate = regions[number], estimates[number]
@@ -123,22 +128,21 @@ def _shown(photo: Photo, region: Crop) -> np.ndarray:
 
 
 def _estimate_poses(
-    photos: Sequence[Photo],
+    images: Sequence[np.ndarray],
+    regions: Sequence[Crop],
     all_boxes: Sequence[np.ndarray],
     chosen: Sequence[int | None],
     pose_estimator: PoseEstimator,
 ) -> list[PoseEstimate | None]:
-    """The pose of the chosen person in each photograph, None where nobody was chosen or no joint was found."""
-    estimates: list[PoseEstimate | None] = [None] * len(photos)
+    """The pose of the chosen person in each region, None where nobody was chosen or no joint was found."""
+    estimates: list[PoseEstimate | None] = [None] * len(images)
     numbers = [number for number, index in enumerate(chosen) if index is not None]
-    regions = [_region(photos[number], all_boxes[number], chosen[number]) for number in numbers]
-    images = [_shown(photos[number], region) for number, region in zip(numbers, regions)]
     boxes = [
-        _box_in_region(all_boxes[number][chosen[number], :4], region, image)
-        for number, region, image in zip(numbers, regions, images)
+        _box_in_region(all_boxes[number][chosen[number], :4], regions[number], images[number]) for number in numbers
     ]
     if numbers:
-        for number, estimate in zip(numbers, pose_estimator.estimate(images, boxes)):
+        found = pose_estimator.estimate([images[number] for number in numbers], boxes)
+        for number, estimate in zip(numbers, found):
             if estimate.keypoints[:, 2].any():
                 estimates[number] = estimate
     return estimates
@@ -156,12 +160,8 @@ def _find_people(photos: Sequence[Photo], person_detector: PersonDetector | None
         corners = np.clip(boxes[:, :4] * scale, 0, photo.pixels.shape[1::-1] * 2).astype(np.float32)
         in_view = (corners[:, 2:] - corners[:, :2] >= 1).all(axis=1)
         boxes = np.concatenate([corners, boxes[:, 4:]], axis=1)[in_view]
-        found.append(boxes[np.argsort(-_areas(boxes), kind="stable")])
+        found.append(boxes[np.argsort(-areas(boxes), kind="stable")])
     return found
-
-
-def _areas(boxes: np.ndarray) -> np.ndarray:
-    return (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
 
 
 def _choose(photo: Photo, boxes: np.ndarray, index: int | None, warnings: list[PreprocessingWarning]) -> int | None:
@@ -173,8 +173,8 @@ def _choose(photo: Photo, boxes: np.ndarray, index: int | None, warnings: list[P
         )
     if len(boxes) == 0:
         return None
-    areas = _areas(boxes)
-    others = int((areas[1:] >= _LEAST_SHARE_OF_LARGEST * areas[0]).sum())
+    sizes = areas(boxes)
+    others = int((sizes[1:] >= _LEAST_SHARE_OF_LARGEST * sizes[0]).sum())
     if index is None and others:
         warnings.append(
             SeveralPeopleWarning(
@@ -189,7 +189,7 @@ def _region(photo: Photo, boxes: np.ndarray, chosen: int | None) -> Crop:
     """The part of the photograph around a person, or all of it."""
     height, width = photo.pixels.shape[:2]
     if chosen is None:
-        return Crop(0, 0, width, height, height, width)
+        return Crop.whole(height, width)
     return region_around(boxes[chosen], height, width)
 
 

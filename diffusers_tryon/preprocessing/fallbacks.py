@@ -16,7 +16,7 @@ import numpy as np
 from ..files import written_beside
 from ..poses import KEYPOINT_NAMES
 from .backends import PersonDetector, PoseEstimate, PoseEstimator
-from .boxes import overlap
+from .boxes import areas, overlap
 from .sources import read_json_object
 
 
@@ -40,7 +40,7 @@ class _Fallback:
 
     Args:
         first: asked about every image.
-        second: asked about the images in which the first finds nobody.
+        second: takes its place where the first is likely to be wrong.
     """
 
     def __init__(self, first: Any, second: Any) -> None:
@@ -92,8 +92,7 @@ class FallbackPersonDetector(_Fallback):
 
 def _without_small(boxes: np.ndarray, image: np.ndarray) -> np.ndarray:
     """The boxes (N, 5) that cover enough of an image."""
-    areas = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
-    return boxes[areas >= _SMALL * image.shape[0] * image.shape[1]]
+    return boxes[areas(boxes) >= _SMALL * image.shape[0] * image.shape[1]]
 
 
 class FallbackPoseEstimator(_Fallback):

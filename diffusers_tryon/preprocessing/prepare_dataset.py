@@ -15,7 +15,7 @@ from ..data.importers.base import IMPORTED_COLUMNS, UnusableEntry
 from ..data.schema import SCHEMA_VERSION
 from ..data.shards import BuiltRow, ShardReport, write_shards
 from ..inference import resolve_device
-from .analysis import AnalysedPhoto, analyse_photos
+from .analysis import AnalysedPhoto
 from .errors import PreprocessingError, PreprocessingWarning
 from .loading import COMPONENT_NAMES
 from .photo_pairs import AUTO, FilePhoto, PhotoPair, StoredPhoto, list_photo_pairs
@@ -146,14 +146,7 @@ def _analyse_each(
             found[reference] = error
     read = {reference: photo for reference, photo in found.items() if isinstance(photo, Photo)}
     if read:
-        analyses = analyse_photos(
-            list(read.values()),
-            preprocessor.human_parser,
-            preprocessor.pose_estimator,
-            preprocessor.person_detector,
-            [None] * len(read),
-        )
-        found.update(zip(read, analyses))
+        found.update(zip(read, preprocessor.analyse_read(list(read.values()), [None] * len(read))))
     return found
 
 

@@ -13,7 +13,7 @@ from PIL import Image
 from ..files import written_beside
 from ..image_files import write_image
 from ..poses import save_pose
-from .analysis import AnalysedPhoto, analyse_photos
+from .analysis import AnalysedPhoto
 from .errors import PreprocessingError, PreprocessingWarning
 from .guesses import guess_category
 from .photo_pairs import AUTO, check_choices
@@ -190,9 +190,8 @@ def _look_at(
 ) -> list[AnalysedPhoto | PreprocessingError]:
     if not photos:
         return []
-    networks = preprocessor.human_parser, preprocessor.pose_estimator, preprocessor.person_detector
     try:
-        return analyse_photos(photos, *networks, [person_index] * len(photos))
+        return preprocessor.analyse_read(photos, [person_index] * len(photos))
     except PreprocessingError as error:
         if len(photos) == 1:
             return [error]

@@ -15,9 +15,9 @@ from ..data.schema import GARMENT_TYPES
 from .analysis import AnalysedPhoto, analyse_photos
 from .backends import HumanParser, PersonDetector, PoseEstimator
 from .errors import BackViewWarning, PreprocessingWarning
-from .loading import load_components, save_components
+from .loading import COMPONENT_NAMES, load_components, save_components
 from .parse_cleanup import facing
-from .photos import PhotoInput, read_photo
+from .photos import Photo, PhotoInput, read_photo
 from .preparation import prepare_garment, prepare_person
 from .prepared import PreparedGarment, PreparedPerson, PreparedTryOn
 
@@ -83,12 +83,7 @@ class TryOnPreprocessor:
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Write all components to a folder for `from_pretrained`; it can be uploaded to the Hub as it is."""
-        components = {
-            "human_parser": self.human_parser,
-            "pose_estimator": self.pose_estimator,
-            "person_detector": self.person_detector,
-        }
-        save_components(folder, components)
+        save_components(folder, {name: getattr(self, name) for name in COMPONENT_NAMES})
 
     def analyse(
         self,
@@ -110,7 +105,11 @@ class TryOnPreprocessor:
         names = names or [f"photo {number}" for number in range(len(photos))]
         indices = person_index if isinstance(person_index, Sequence) else [person_index] * len(photos)
         read = [read_photo(photo, name) for photo, name in zip(photos, names)]
-        return analyse_photos(read, self.human_parser, self.pose_estimator, self.person_detector, indices)
+        return self.analyse_read(read, indices)
+
+    def analyse_read(self, photos: Sequence[Photo], person_indices: Sequence[int | None]) -> list[AnalysedPhoto]:
+        """Look at photographs that were read already, see `analysis.analyse_photos`."""
+        return analyse_photos(photos, self.human_parser, self.pose_estimator, self.person_detector, person_indices)
 
     def prepare_person(
         self, analysis: AnalysedPhoto, category: str, size: tuple[int, int] = DEFAULT_SIZE
@@ -177,10 +176,8 @@ class TryOnPreprocessor:
         prepared_garments = [
             prepare_garment(analysis, category, garment_type, size) for analysis in analyses[len(people) :]
         ]
-        wearers, prepared_garments = (
-            analyses[: len(people)] * (count // len(people)),
-            prepared_garments * (count // len(prepared_garments)),
-        )
+        prepared_garments *= count // len(garments)
+        wearers = analyses[: len(people)] * (count // len(people))
         prepared_people = [
             prepare_person(analysis, garment.category, size) for analysis, garment in zip(wearers, prepared_garments)
         ]
