@@ -21,6 +21,7 @@ from transformers import SegformerForSemanticSegmentation, SegformerImageProcess
 
 from diffusers_tryon.composition import PARSE_LABELS
 from diffusers_tryon.preprocessing.heatmaps import decode_heat_maps, openpose18_to_coco17
+from diffusers_tryon.preprocessing.loading import SHIPPED_PARSER, SHIPPED_POSE_ESTIMATOR
 from diffusers_tryon.rendering.labelled import PHOTOGRAPHS_PER_PERSON
 from diffusers_tryon.rendering.labelled_pool import LabelledPool
 from diffusers_tryon.training.labelled_batches import plain_batch
@@ -34,7 +35,6 @@ from diffusers_tryon.training.parsing_metrics import (
     mean_iou,
     pixel_accuracy,
 )
-from diffusers_tryon.training.small_networks import PARSER_FOLDER, POSE_FOLDER
 
 
 _BATCH = 16
@@ -51,9 +51,11 @@ class Networks:
     """Both published networks, in single precision."""
 
     def __init__(self, folder: Path):
-        self.parser = SegformerForSemanticSegmentation.from_pretrained(folder / PARSER_FOLDER, dtype=torch.float32)
-        self.pose = SegformerForSemanticSegmentation.from_pretrained(folder / POSE_FOLDER, dtype=torch.float32)
-        self.processor = SegformerImageProcessorPil.from_pretrained(folder / PARSER_FOLDER)
+        self.parser = SegformerForSemanticSegmentation.from_pretrained(folder / SHIPPED_PARSER, dtype=torch.float32)
+        self.pose = SegformerForSemanticSegmentation.from_pretrained(
+            folder / SHIPPED_POSE_ESTIMATOR, dtype=torch.float32
+        )
+        self.processor = SegformerImageProcessorPil.from_pretrained(folder / SHIPPED_PARSER)
         self.size = self.processor.size["height"]
 
     @torch.no_grad()

@@ -7,6 +7,7 @@ from scipy import ndimage
 
 from ..composition import GARMENT_LABELS, label_mask
 from .errors import ImplausibleGarmentError, NoGarmentError, PreprocessingWarning, UncertainAnswerWarning
+from .parse_cleanup import small_parts
 
 
 # Parts smaller than this share of the largest part are mistakes, and so are holes up to this share of the garment.
@@ -35,12 +36,8 @@ def garment_mask(parse: np.ndarray, category: str) -> np.ndarray:
         sizes = np.bincount(parts.ravel())
         sizes[0] = 0
         mask = (sizes >= _LEAST_PART * sizes.max())[parts]
-    holes, count = ndimage.label(ndimage.binary_fill_holes(mask) & ~mask & ~label_mask(parse, _IN_FRONT))
-    if not count:
-        return mask
-    sizes = np.bincount(holes.ravel())
-    sizes[0] = mask.size
-    return mask | (sizes < _LARGEST_HOLE * mask.sum())[holes]
+    holes = ndimage.binary_fill_holes(mask) & ~mask & ~label_mask(parse, _IN_FRONT)
+    return mask | small_parts(holes, _LARGEST_HOLE * mask.sum())
 
 
 def check_garment(mask: np.ndarray, name: str, category: str) -> list[PreprocessingWarning]:

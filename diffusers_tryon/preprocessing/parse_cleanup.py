@@ -124,12 +124,16 @@ def _confined(parse: np.ndarray, person_mask: np.ndarray | None) -> np.ndarray:
     if person_mask is not None:
         parse = np.where(person_mask < _LEAST_SURE, 0, parse).astype(np.uint8)
         return _filled(parse, (person_mask > _SURE) & (parse == 0))
-    holes, count = ndimage.label(ndimage.binary_fill_holes(parse > 0) & (parse == 0))
-    if not count:
-        return parse.copy()
-    sizes = np.bincount(holes.ravel())
-    sizes[0] = parse.size
-    return _filled(parse, (sizes < _SPECK * (parse > 0).sum())[holes])
+    holes = ndimage.binary_fill_holes(parse > 0) & (parse == 0)
+    return _filled(parse, small_parts(holes, _SPECK * (parse > 0).sum()))
+
+
+def small_parts(mask: np.ndarray, limit: float) -> np.ndarray:
+    """The connected parts of `mask` (H, W) bool that have fewer than `limit` pixels."""
+    parts, _ = ndimage.label(mask)
+    sizes = np.bincount(parts.ravel())
+    sizes[0] = mask.size  # what is no part is no small one either
+    return (sizes < limit)[parts]
 
 
 def _filled(parse: np.ndarray, places: np.ndarray) -> np.ndarray:

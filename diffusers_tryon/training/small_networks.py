@@ -17,11 +17,11 @@ from transformers import SegformerConfig, SegformerForSemanticSegmentation, Segf
 
 from diffusers_tryon.composition import PARSE_LABELS
 from diffusers_tryon.preprocessing.heatmaps import COCO17_NAMES, draw_heat_maps, openpose18_to_coco17
+from diffusers_tryon.preprocessing.loading import SHIPPED_PARSER, SHIPPED_POSE_ESTIMATOR
 from diffusers_tryon.training.labelled_views import LabelledBatch
 
 
 IMAGE_MEAN, IMAGE_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-PARSER_FOLDER, POSE_FOLDER = "tryon-parser-small", "tryon-pose-small"
 _NUM_LABELS = len(PARSE_LABELS)
 _ARCHITECTURE = {
     "hidden_sizes": [32, 56, 112, 168],
@@ -132,15 +132,15 @@ def export_networks(network: SegformerForSemanticSegmentation, folder: Path, siz
 
     Args:
         network (`SegformerForSemanticSegmentation`): with both heads.
-        folder (`Path`): gets the folders `PARSER_FOLDER` and `POSE_FOLDER`.
+        folder (`Path`): gets the folders `SHIPPED_PARSER` and `SHIPPED_POSE_ESTIMATOR`.
         size (`int`): height and width of the pictures that the networks are trained for.
     """
     processor = SegformerImageProcessorPil(
         size={"height": size, "width": size}, image_mean=list(IMAGE_MEAN), image_std=list(IMAGE_STD)
     )
     for name, rows, outputs in (
-        (PARSER_FOLDER, slice(None, _NUM_LABELS), PARSE_LABELS),
-        (POSE_FOLDER, slice(_NUM_LABELS, None), COCO17_NAMES),
+        (SHIPPED_PARSER, slice(None, _NUM_LABELS), PARSE_LABELS),
+        (SHIPPED_POSE_ESTIMATOR, slice(_NUM_LABELS, None), COCO17_NAMES),
     ):
         part = _with_rows(network, rows, outputs).to(torch.float16, memory_format=torch.contiguous_format)
         part.save_pretrained(folder / name)

@@ -14,6 +14,7 @@ from safetensors import safe_open
 from diffusers_tryon.checkpoints import shipped_checkpoint
 from diffusers_tryon.composition import PARSE_IDS, PARSE_LABELS
 from diffusers_tryon.preprocessing.heatmaps import COCO17_NAMES, openpose18_to_coco17
+from diffusers_tryon.preprocessing.loading import SHIPPED_PARSER, SHIPPED_POSE_ESTIMATOR
 from diffusers_tryon.rendering.labelled import render_labelled
 from diffusers_tryon.training.labelled_batches import plain_batch
 from diffusers_tryon.training.parsing_metrics import (
@@ -24,7 +25,6 @@ from diffusers_tryon.training.parsing_metrics import (
     mean_iou,
     pixel_accuracy,
 )
-from diffusers_tryon.training.small_networks import PARSER_FOLDER, POSE_FOLDER
 
 
 SCRIPT = Path(__file__).parents[2] / "training" / "evaluate_parser.py"
@@ -40,7 +40,7 @@ class Answers:
     """What both networks say about photographs of held-out bodies, and the truth."""
 
     def __init__(self):
-        networks = runpy.run_path(str(SCRIPT))["Networks"](shipped_checkpoint(PARSER_FOLDER).parent)
+        networks = runpy.run_path(str(SCRIPT))["Networks"](shipped_checkpoint(SHIPPED_PARSER).parent)
         records = np.concatenate([render_labelled(FIRST_SEED + n, 256, "test") for n in range(PEOPLE)])
         batch = plain_batch(records, networks.size)
         self.images = (255 * batch.images).round().byte().permute(0, 2, 3, 1).numpy()
@@ -92,7 +92,7 @@ def test_nobody_is_seen_in_a_picture_without_people(answers):
 
 
 @pytest.mark.parametrize(
-    ("folder", "outputs", "limit"), [(PARSER_FOLDER, PARSE_LABELS, 5), (POSE_FOLDER, COCO17_NAMES, 4)]
+    ("folder", "outputs", "limit"), [(SHIPPED_PARSER, PARSE_LABELS, 5), (SHIPPED_POSE_ESTIMATOR, COCO17_NAMES, 4)]
 )
 def test_a_published_folder_is_small_and_says_what_its_outputs_are(folder, outputs, limit):
     path = shipped_checkpoint(folder)
@@ -104,7 +104,7 @@ def test_a_published_folder_is_small_and_says_what_its_outputs_are(folder, outpu
     assert "license: apache-2.0" in (path / "README.md").read_text()
 
 
-@pytest.mark.parametrize(("folder", "part"), [(PARSER_FOLDER, "parser"), (POSE_FOLDER, "pose")])
+@pytest.mark.parametrize(("folder", "part"), [(SHIPPED_PARSER, "parser"), (SHIPPED_POSE_ESTIMATOR, "pose")])
 def test_the_card_tells_the_figures_that_were_measured(folder, part):
     path = shipped_checkpoint(folder)
     card, measured = (path / "README.md").read_text(), json.loads((path / "evaluation.json").read_text())[part]

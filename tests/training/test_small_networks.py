@@ -10,9 +10,8 @@ from transformers import SegformerForSemanticSegmentation, SegformerImageProcess
 
 from diffusers_tryon.composition import PARSE_LABELS
 from diffusers_tryon.preprocessing.heatmaps import COCO17_NAMES, SIGMA
+from diffusers_tryon.preprocessing.loading import SHIPPED_PARSER, SHIPPED_POSE_ESTIMATOR
 from diffusers_tryon.training.small_networks import (
-    PARSER_FOLDER,
-    POSE_FOLDER,
     build_network,
     export_networks,
     heat_map_loss,
@@ -81,8 +80,8 @@ def test_both_published_networks_give_what_the_one_gives(tmp_path):
     with torch.no_grad():
         both = network(normalise(torch.from_numpy(picture).permute(2, 0, 1)[None] / 255)).logits
         for folder, part, names in (
-            (PARSER_FOLDER, both[:, :18], PARSE_LABELS),
-            (POSE_FOLDER, both[:, 18:], COCO17_NAMES),
+            (SHIPPED_PARSER, both[:, :18], PARSE_LABELS),
+            (SHIPPED_POSE_ESTIMATOR, both[:, 18:], COCO17_NAMES),
         ):
             published = SegformerForSemanticSegmentation.from_pretrained(tmp_path / folder, dtype=torch.float32)
             processor = SegformerImageProcessorPil.from_pretrained(tmp_path / folder)

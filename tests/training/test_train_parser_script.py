@@ -11,8 +11,8 @@ import torch
 from safetensors.torch import load_file
 from test_small_networks import TINY
 
+from diffusers_tryon.preprocessing.loading import SHIPPED_PARSER, SHIPPED_POSE_ESTIMATOR
 from diffusers_tryon.rendering.labelled_pool import write_labelled_pool
-from diffusers_tryon.training.small_networks import PARSER_FOLDER, POSE_FOLDER
 
 
 SCRIPTS = Path(__file__).parents[2] / "training"
@@ -63,7 +63,7 @@ def test_a_run_that_was_killed_ends_as_one_that_was_not(script, pool, tmp_path, 
     for part in ("network", "averages"):
         for name, value in states[0][part].items():
             assert torch.equal(value, states[1][part][name]), name
-    for folder in (PARSER_FOLDER, POSE_FOLDER):
+    for folder in (SHIPPED_PARSER, SHIPPED_POSE_ESTIMATOR):
         whole, killed = (load_file(tmp_path / name / folder / "model.safetensors") for name in ("whole", "killed"))
         assert all(torch.equal(value, killed[name]) for name, value in whole.items())
     lines = [json.loads(line) for line in (tmp_path / "killed" / "metrics.jsonl").read_text().splitlines()]
