@@ -16,6 +16,7 @@ def predict(
     inputs: StageInputs,
     guidance_scale: float | None = None,
     guidance_rescale: float = 0.0,
+    sequential_guidance: bool = False,
 ) -> torch.Tensor:
     """Predict with a stage's network, in its dtype, from and to float32.
 
@@ -27,6 +28,7 @@ def predict(
             rows have every condition dropped. They carry garment features of zeros, so the garment stream runs for the
             conditional rows alone. `None` computes no null rows.
         guidance_rescale (`float`): see `rescale_guidance`.
+        sequential_guidance (`bool`): run the null rows before the conditional ones, not in one batch with them.
 
     Returns:
         `torch.Tensor`: (B, 3, H, W).
@@ -52,23 +54,30 @@ def predict(
         "garment_pose": inputs.garment_pose,
         "low_res_image": None if inputs.low_res_image is None else inputs.low_res_image.to(unet.dtype),
     }
-    keep = None
-    if guidance_scale is not None:
-        rows = {name: None if tensor is None else torch.cat([tensor, tensor]) for name, tensor in rows.items()}
-        features = _with_null_rows(features)
-        keep = torch.tensor([False, True], device=model_input.device).repeat_interleave(len(model_input))
-    prediction = unet(
-        **rows,
-        timestep=timestep.expand(len(rows["sample"])),
-        garment_noise_level=inputs.garment_noise_level,
-        **levels,
-        conditioning_mask=keep,
-        garment_features=features,
-        return_dict=False,
-    )[0].float()
+
+    def run(
+        rows: dict[str, torch.Tensor | None], features: GarmentFeatures, keep: torch.Tensor | None
+    ) -> torch.Tensor:
+        return unet(
+            **rows,
+            timestep=timestep.expand(len(rows["sample"])),
+            garment_noise_level=inputs.garment_noise_level,
+            **levels,
+            conditioning_mask=keep,
+            garment_features=features,
+            return_dict=False,
+        )[0].float()
+
     if guidance_scale is None:
-        return prediction
-    null, conditional = prediction.chunk(2)
+        return run(rows, features, None)
+    zeros = _zeros_like(features)
+    keep = torch.tensor([False, True], device=model_input.device).repeat_interleave(len(model_input))
+    keep_nothing, keep_all = keep.chunk(2)
+    if sequential_guidance:
+        null, conditional = run(rows, zeros, keep_nothing), run(rows, features, keep_all)
+    else:
+        twice = {name: None if tensor is None else torch.cat([tensor, tensor]) for name, tensor in rows.items()}
+        null, conditional = run(twice, _concatenated(zeros, features), keep).chunk(2)
     return rescale_guidance(null + guidance_scale * (conditional - null), conditional, guidance_rescale)
 
 
@@ -84,8 +93,12 @@ def rescale_guidance(guided: torch.Tensor, conditional: torch.Tensor, rescale: f
     return guided * (rescale * deviation + 1 - rescale)
 
 
-def _with_null_rows(features: GarmentFeatures) -> GarmentFeatures:
+def _zeros_like(features: GarmentFeatures) -> GarmentFeatures:
+    return GarmentFeatures(tuple(map(torch.zeros_like, features.down)), tuple(map(torch.zeros_like, features.up)))
+
+
+def _concatenated(first: GarmentFeatures, second: GarmentFeatures) -> GarmentFeatures:
     return GarmentFeatures(
-        tuple(torch.cat([torch.zeros_like(feature), feature]) for feature in features.down),
-        tuple(torch.cat([torch.zeros_like(feature), feature]) for feature in features.up),
+        tuple(torch.cat(pair) for pair in zip(first.down, second.down)),
+        tuple(torch.cat(pair) for pair in zip(first.up, second.up)),
     )

@@ -369,6 +369,7 @@ class TryOnCascadePipeline(DiffusionPipeline, CascadeStagesMixin, PhotosMixin, T
         streams: NoiseStreams,
         eta: float,
         guidance_rescale: float,
+        sequential_guidance: bool,
         first_step: int,
         on_step_end: Callable | None,
         callback_tensors: list[str],
@@ -398,7 +399,9 @@ class TryOnCascadePipeline(DiffusionPipeline, CascadeStagesMixin, PhotosMixin, T
                 self._current_timestep = timestep
                 model_input = scheduler.scale_model_input(latents, timestep)
                 scale = self.guidance_scale if self.do_classifier_free_guidance and i in guided_steps else None
-                prediction = predict(plan.unet, model_input, timestep.float(), inputs, scale, guidance_rescale)
+                prediction = predict(
+                    plan.unet, model_input, timestep.float(), inputs, scale, guidance_rescale, sequential_guidance
+                )
                 latents = scheduler.step(prediction, timestep, latents, **step_kwargs, return_dict=False)[0]
 
                 if on_step_end is not None:
@@ -444,6 +447,7 @@ class TryOnCascadePipeline(DiffusionPipeline, CascadeStagesMixin, PhotosMixin, T
         guidance_stop: float = 1.0,
         sr_guidance_start: float | None = None,
         sr_guidance_stop: float | None = None,
+        sequential_guidance: bool = False,
         agnostic_noise_level: int | None = None,
         garment_noise_level: int | None = None,
         low_res_noise_level: int | None = None,
@@ -494,6 +498,8 @@ class TryOnCascadePipeline(DiffusionPipeline, CascadeStagesMixin, PhotosMixin, T
             guidance_start, guidance_stop (`float`): fractions of the steps between which guidance is on.
             sr_guidance_start, sr_guidance_stop (`float`, *optional*): those of the super-resolution stage; the base
                 stage's if not given.
+            sequential_guidance (`bool`, defaults to `False`): run the network on the null rows and on the conditional
+                rows one after the other: less memory for activations, and the same images within rounding.
             agnostic_noise_level, garment_noise_level, low_res_noise_level (`int`, *optional*): level 0 to 999 on the
                 `image_noising_scheduler` of noise to add to that conditioning image, and to tell the network. `None`
                 adds none, and the network takes it for level 0.
@@ -635,6 +641,7 @@ class TryOnCascadePipeline(DiffusionPipeline, CascadeStagesMixin, PhotosMixin, T
                 streams,
                 eta,
                 guidance_rescale,
+                sequential_guidance,
                 first_step,
                 callback_on_step_end,
                 callback_on_step_end_tensor_inputs,

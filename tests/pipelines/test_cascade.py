@@ -408,6 +408,17 @@ def test_guidance_is_on_in_its_interval_only(pipe, calls, interval, guided):
         assert seen == guided[stage]
 
 
+@pytest.mark.parametrize("batch", [1, 2])
+def test_sequential_guidance_runs_the_halves_apart_and_gives_the_same_images(pipe, calls, batch):
+    inputs = {**cascade_inputs(batch=batch), **NOISE_LEVELS, "guidance_scale": 3.0, "guidance_rescale": 0.5}
+    together = pipe(**inputs).images
+    calls.clear()
+    apart = pipe(**{**inputs, "generator": generators(batch)}, sequential_guidance=True).images
+    assert {len(arguments["sample"]) for _, arguments in calls} == {batch}
+    assert len(calls) == 2 * (inputs["num_inference_steps"] + inputs["sr_num_inference_steps"])
+    torch.testing.assert_close(apart, together, rtol=0, atol=1e-5)
+
+
 def test_rescaled_guidance_has_the_deviation_of_the_conditional_prediction():
     generator = torch.Generator().manual_seed(0)
     guided = 3 * torch.randn(2, 3, 8, 8, generator=generator) + 1
