@@ -1,0 +1,78 @@
+# Copyright 2026 The diffusers-tryon authors.
+# SPDX-License-Identifier: Apache-2.0
+"""The folder that an evaluation works in: what lies where, and how a case is described.
+
+| path | what |
+|---|---|
+| `settings.json` | how the pictures were made; a folder is never continued with others |
+| `cases/ID.json` | a [`CaseRecord`] |
+| `reference/ID.png` | the true picture, where there is one |
+| `mask/ID.png` | grey, 255 where the picture may differ from the photograph (the edited region) |
+| `garment/ID.png` | the garment as the network gets it |
+| `parse/ID.png` | label map of the true picture, ids of `composition.PARSE_LABELS`, where it is known exactly |
+| `model/ID.png`, `agnostic/ID.png`, `pasted/ID.png` | pictures to judge: the model's and the baselines' (`METHODS`) |
+| `figures/METHOD/ID.json` | the figures of one picture |
+| `evaluation.json`, `evaluation.md`, `cases.png` | the result, see `report.py` |
+
+Every file is written beside and renamed, so what is there is whole, and an interrupted evaluation goes on.
+"""
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ..files import written_beside
+
+
+MODEL = "model"
+# The person with the region left grey, and the garment pasted by the similarity of shoulders and hips.
+BASELINES = ("agnostic", "pasted")
+METHODS = (MODEL, *BASELINES)
+SETTINGS_NAME = "settings.json"
+RESULT_NAME = "evaluation.json"
+
+
+@dataclass(frozen=True)
+class CaseRecord:
+    """What is known about a case beside its pictures.
+
+    Attributes:
+        id: name of the case and of its files.
+        category: "upper", "lower" or "dress".
+        garment_type: "worn" or "flat".
+        person_pose, garment_pose: (18, 3) float32, the networks' format; zeros for a flat garment.
+        noise_seed: of the noise that the model starts from.
+    """
+
+    id: str
+    category: str
+    garment_type: str
+    person_pose: np.ndarray
+    garment_pose: np.ndarray
+    noise_seed: int
+
+    def write(self, folder: Path) -> None:
+        values = asdict(self)
+        for name in ("person_pose", "garment_pose"):
+            values[name] = [[round(float(number), 6) for number in point] for point in values[name]]
+        with written_beside(folder / "cases" / f"{self.id}.json") as partial:
+            partial.write_text(json.dumps(values))
+
+    @classmethod
+    def read(cls, folder: Path, case_id: str) -> "CaseRecord":
+        values = json.loads((folder / "cases" / f"{case_id}.json").read_text())
+        for name in ("person_pose", "garment_pose"):
+            values[name] = np.array(values[name], dtype=np.float32)
+        return cls(**values)
+
+
+def case_ids(folder: Path) -> list[str]:
+    """The cases of a folder, sorted by name."""
+    return sorted(path.stem for path in (folder / "cases").glob("*.json"))
+
+
+def picture_path(folder: Path, kind: str, case_id: str) -> Path:
+    """Where a picture of a case lies; `kind` is a folder's name in the table above."""
+    return folder / kind / f"{case_id}.png"
