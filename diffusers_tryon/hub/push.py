@@ -98,7 +98,7 @@ class BackgroundPush:
         self._number += 1
         staged = self.staging_dir / f"{self._number:06d}"
         try:
-            _stage(folder, staged)
+            stage_files(folder, staged)
         except OSError as error:
             shutil.rmtree(staged, ignore_errors=True)
             self._give_up(message, f"its files cannot be set aside in {self.staging_dir}: {error}")
@@ -230,7 +230,7 @@ class BackgroundPush:
         self._last_reason = reason
 
 
-def _stage(folder: Path, staged: Path) -> None:
+def stage_files(folder: Path, staged: Path) -> None:
     """Give `staged` the files of `folder` that may be uploaded, large ones as hard links where that is possible.
 
     Raises:

@@ -6,8 +6,8 @@
 answer without limit), takes no time from the training loop's interpreter and cannot crash it. It imports neither torch
 nor this package. It ends by itself when its standard input does, which is when the training process is gone.
 
-The request: `repo_id`, `private`, `folder`, `path_in_repo`, `message`. The answer, one line of JSON on the standard
-output: `reason`, null if all went well, and `is_final`, whether trying again is useless.
+The request: the arguments of `upload`. The answer, one line of JSON on the standard output: `reason`, null if all went
+well, and `is_final`, whether trying again is useless.
 """
 
 import glob
@@ -20,8 +20,14 @@ import threading
 from pathlib import Path
 from typing import Any
 
-from huggingface_hub import HfApi, get_token, hf_hub_download
-from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, HFValidationError, OfflineModeIsEnabled
+from huggingface_hub import CommitInfo, HfApi, get_token, hf_hub_download
+from huggingface_hub.errors import (
+    GatedRepoError,
+    HfHubHTTPError,
+    HFValidationError,
+    OfflineModeIsEnabled,
+    RemoteEntryNotFoundError,
+)
 
 
 # In the repository's root: what pushes to the root own.
@@ -30,37 +36,57 @@ OWNED_FILES_NAME = "pushed_files.json"
 _PASSING_STATUS = (408, 409, 412, 425, 429)
 
 
-def upload(request: dict[str, Any]) -> None:
+def upload(
+    repo_id: str,
+    folder: str,
+    message: str,
+    path_in_repo: str = "",
+    private: bool = False,
+    repo_type: str = "model",
+    revision: str | None = None,
+    create_pr: bool = False,
+    token: str | None = None,
+) -> CommitInfo:
     """Make `path_in_repo` of the repository hold the files of `folder`, creating the repository if there is none.
 
-    Below a path, all other files are removed. At the root only those are that an earlier push to the root brought.
+    Below a path, all other files are removed. At the root only those are that an earlier push to the root brought;
+    which they are is written into `folder`. A `revision` other than a pull request is a branch, made if there is none.
     """
-    api = HfApi()
-    repo_id, path_in_repo = request["repo_id"], request["path_in_repo"]
-    api.create_repo(repo_id, private=request["private"], exist_ok=True)
+    api = HfApi(token=token)
+    sdk = {"space_sdk": "gradio"} if repo_type == "space" else {}
+    api.create_repo(repo_id, private=private, repo_type=repo_type, exist_ok=True, **sdk)
+    if revision is not None and not revision.startswith("refs/"):
+        api.create_branch(repo_id, branch=revision, repo_type=repo_type, exist_ok=True)
     if path_in_repo:
         stale = ["*"]
     else:
-        stale = [glob.escape(path) for path in owned_files(repo_id)]
-        write_owned_files(Path(request["folder"]))
-    api.upload_folder(
+        stale = [glob.escape(path) for path in owned_files(repo_id, repo_type, revision, token)]
+        write_owned_files(Path(folder))
+    return api.upload_folder(
         repo_id=repo_id,
-        folder_path=request["folder"],
+        folder_path=folder,
         path_in_repo=path_in_repo,
-        commit_message=request["message"],
+        commit_message=message,
+        repo_type=repo_type,
+        revision=revision,
+        create_pr=create_pr,
         # Files that are uploaded are never removed, whatever the patterns say.
         delete_patterns=stale or None,
     )
 
 
-def owned_files(repo_id: str) -> list[str]:
+def owned_files(
+    repo_id: str, repo_type: str = "model", revision: str | None = None, token: str | None = None
+) -> list[str]:
     """Paths of the files that earlier pushes to the root brought."""
     with tempfile.TemporaryDirectory() as cache:
         try:
-            path = hf_hub_download(repo_id, OWNED_FILES_NAME, cache_dir=cache)
+            path = hf_hub_download(
+                repo_id, OWNED_FILES_NAME, repo_type=repo_type, revision=revision, token=token, cache_dir=cache
+            )
             return json.loads(Path(path).read_text())
         # No push so far, or a file that somebody edited.
-        except (EntryNotFoundError, json.JSONDecodeError):
+        except (RemoteEntryNotFoundError, json.JSONDecodeError):
             return []
 
 
@@ -73,6 +99,8 @@ def explain(error: Exception, repo_id: str) -> tuple[str, bool]:
     """The reason of a failure in one line, and whether trying again is useless."""
     if isinstance(error, OfflineModeIsEnabled):
         return "the environment says to stay offline (HF_HUB_OFFLINE)", True
+    if isinstance(error, GatedRepoError):
+        return f"access to {repo_id} is gated: accept its terms on the Hub", True
     if isinstance(error, HfHubHTTPError) and error.response is not None:
         status = error.response.status_code
         if status == 401:
@@ -107,7 +135,7 @@ def main(request: dict[str, Any]) -> None:
         reason, is_final = "there is no token (`hf auth login`, or the environment variable HF_TOKEN)", True
     else:
         try:
-            upload(request)
+            upload(**request)
         except Exception as error:
             reason, is_final = explain(error, request["repo_id"])
     print(json.dumps({"reason": reason, "is_final": is_final}), flush=True)

@@ -1,0 +1,45 @@
+# Copyright 2026 The diffusers-tryon authors.
+# SPDX-License-Identifier: Apache-2.0
+"""The commands `diffusers-tryon hub ...`: what goes to the Hugging Face Hub, and the cards of it."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+commands = typer.Typer(
+    name="hub",
+    help="Publish pipelines, networks and Spaces on the Hugging Face Hub.",
+    no_args_is_help=True,
+)
+
+
+@commands.command(no_args_is_help=True)
+def push(
+    folder: Annotated[Path, typer.Argument(help="A folder exactly as it is to lie on the Hub.", show_default=False)],
+    repo_id: Annotated[str, typer.Argument(help="user/name; made if there is none.", show_default=False)],
+    private: Annotated[bool, typer.Option("--private", help="Make a new repository private.")] = False,
+    revision: Annotated[
+        str | None,
+        typer.Option("--revision", "--branch", help="Branch to push to, made if there is none.", show_default="main"),
+    ] = None,
+    create_pr: Annotated[bool, typer.Option("--create-pr", help="Open a pull request in place of a commit.")] = False,
+    message: Annotated[str | None, typer.Option(help="Of the commit.", show_default="what is pushed")] = None,
+    token: Annotated[
+        str | None, typer.Option(help="Token of the Hub.", show_default="that of `hf auth login` or HF_TOKEN")
+    ] = None,
+) -> None:
+    """Upload a folder to the Hub.
+
+    Of files that are no longer there, those are removed that an earlier push brought, and no others.
+
+    **Examples**
+
+    ```
+    diffusers-tryon hub push my-cascade me/my-cascade --private
+    ```
+    """
+    from .hub.publish import publish
+
+    typer.echo(publish(folder, repo_id, private, revision, create_pr, message, token))
