@@ -3,6 +3,7 @@
 """Reading pictures that people give and writing pictures whole or not at all."""
 
 import os
+from io import BytesIO
 from pathlib import Path
 
 from PIL import Image, ImageOps, UnidentifiedImageError
@@ -10,26 +11,27 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from diffusers_tryon.files import written_beside
 
 
-def read_image(path: str | Path, name: str) -> Image.Image:
+def read_image(file: str | Path | BytesIO, name: str) -> Image.Image:
     """Read a picture, turned as its camera says. Mode and transparency stay for `TryOnImageProcessor` to judge.
 
     Args:
-        path (`str` or `Path`): The file.
+        file (`str`, `Path` or `BytesIO`): The file, or its content.
         name (`str`): What errors call the picture.
 
     Raises:
         ValueError: there is no such file, or it is no picture that can be read whole.
     """
-    if not Path(path).is_file():
-        raise ValueError(f"`{name}` must be a picture file, there is none at {path}.")
+    what = "what was sent" if isinstance(file, BytesIO) else file
+    if not isinstance(file, BytesIO) and not Path(file).is_file():
+        raise ValueError(f"`{name}` must be a picture file, there is none at {file}.")
     try:
-        with Image.open(path) as file:
-            return ImageOps.exif_transpose(file)
+        with Image.open(file) as image:
+            return ImageOps.exif_transpose(image)
     except UnidentifiedImageError as error:
-        raise ValueError(f"`{name}` must be a picture file such as PNG or JPEG, {path} is not.") from error
+        raise ValueError(f"`{name}` must be a picture file such as PNG or JPEG, {what} is not.") from error
     # A broken file raises whatever its decoder stumbled on: OSError, SyntaxError, DecompressionBombError and more.
     except Exception as error:
-        raise ValueError(f"`{name}` could not be read, {path} is broken or cut short: {error}") from error
+        raise ValueError(f"`{name}` could not be read, {what} is broken or cut short: {error}") from error
 
 
 def check_image_path(path: str | Path, name: str) -> None:

@@ -3,6 +3,7 @@
 """From the words of a command line to a pipeline and a preprocessor that are ready to run."""
 
 import re
+from copy import deepcopy
 from pathlib import Path
 
 import torch
@@ -10,6 +11,7 @@ from transformers.utils import logging
 
 from .checkpoints import shipped_checkpoint
 from .pipelines.pipeline_tryon_cascade import TryOnCascadePipeline
+from .pipelines.stages import STAGES
 from .preprocessing.preprocessor import TryOnPreprocessor
 from .schedules import SCHEDULERS, swap_scheduler
 
@@ -78,10 +80,28 @@ def load_pipeline(
     resolved_device = resolve_device(device)
     pipe = TryOnCascadePipeline.from_pretrained(resolve_model(model), dtype=DTYPES[dtype])
     if scheduler is not None:
-        pipe.base_scheduler = swap_scheduler(pipe.base_scheduler, scheduler)
-        if pipe.sr_scheduler is not None:
-            pipe.sr_scheduler = swap_scheduler(pipe.sr_scheduler, scheduler)
+        pipe = with_scheduler(pipe, scheduler)
     return pipe.to(resolved_device)
+
+
+def with_scheduler(pipe: TryOnCascadePipeline, scheduler: str | None) -> TryOnCascadePipeline:
+    """A pipeline of the same networks, not copied, with schedulers of its own; `pipe` stays as it is.
+
+    For programs that serve requests: a scheduler holds the state of a call.
+
+    Args:
+        pipe (`TryOnCascadePipeline`): Whose networks to share.
+        scheduler (`str`, *optional*): A key of `diffusers_tryon.schedules.SCHEDULERS` for every stage; copies of the
+            schedulers of `pipe` if None.
+
+    Raises:
+        ValueError: there is no such scheduler, or it cannot sample from these networks.
+    """
+    components = dict(pipe.components)
+    for name, component in pipe.components.items():
+        if name in (f"{stage}_scheduler" for stage in STAGES) and component is not None:
+            components[name] = deepcopy(component) if scheduler is None else swap_scheduler(component, scheduler)
+    return TryOnCascadePipeline(**components)
 
 
 def load_preprocessor(source: str, device: torch.device) -> TryOnPreprocessor:

@@ -7,6 +7,7 @@ The files of data sets and estimators are read in `pose_files.py`.
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -225,32 +226,42 @@ def load_pose(path: str | Path) -> np.ndarray:
         content = json.loads(Path(path).read_text())
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"The pose file {path} is not valid JSON: {error}") from error
+    return _pose_of(content, f"The pose file {path}", str(path))
+
+
+def parse_pose(content: Any, name: str) -> np.ndarray:
+    """The pose of what a pose file holds (see `load_pose`), as it comes with a request.
+
+    Raises:
+        ValueError: naming the argument `name`, as `load_pose` does.
+    """
+    return _pose_of(content, f"`{name}`", name)
+
+
+def _pose_of(content: Any, subject: str, name: str) -> np.ndarray:
     if (
         not isinstance(content, dict)
         or content.get("format") != "openpose_18"
         or content.get("normalized") is not True
     ):
-        raise ValueError(
-            f'The pose file {path} must hold {{"format": "openpose_18", "normalized": true, "keypoints": [...]}}.'
-        )
+        raise ValueError(f'{subject} must hold {{"format": "openpose_18", "normalized": true, "keypoints": [...]}}.')
     try:
         keypoints = np.asarray(content.get("keypoints"), dtype=np.float32)
     except (TypeError, ValueError) as error:
-        raise ValueError(f"The keypoints of the pose file {path} are not numbers in rows of three.") from error
+        raise ValueError(f"{subject} has keypoints that are not numbers in rows of three.") from error
     if keypoints.shape != (NUM_KEYPOINTS, 3):
         raise ValueError(
-            f"The pose file {path} must hold {NUM_KEYPOINTS} keypoints of (x, y, visibility), got shape "
-            f"{keypoints.shape}."
+            f"{subject} must hold {NUM_KEYPOINTS} keypoints of (x, y, visibility), got shape {keypoints.shape}."
         )
     if not np.isfinite(keypoints).all():
-        raise ValueError(f"The pose file {path} holds NaN or infinite values; missing points have visibility 0.")
+        raise ValueError(f"{subject} holds NaN or infinite values; missing points have visibility 0.")
     in_image = hide_points_outside_image(keypoints)
     if (keypoints[:, 2] > 0).any() and not in_image[:, 2].any():
         raise ValueError(
-            f"The pose file {path} has visible points, none of them with x and y in [0, 1] of the image. Divide "
-            "pixels by the image's width and height."
+            f"{subject} has visible points, none of them with x and y in [0, 1] of the image. Divide pixels by the "
+            "image's width and height."
         )
-    check_pose(in_image, str(path))
+    check_pose(in_image, name)
     return in_image
 
 
