@@ -10,6 +10,7 @@ Crops are squares around the labelled person with a margin of 15 %. `--sheet` wr
 
 import json
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -20,13 +21,13 @@ from PIL import Image, ImageDraw
 from transformers import SegformerForSemanticSegmentation, SegformerImageProcessorPil
 
 from diffusers_tryon.composition import PARSE_LABELS
+from diffusers_tryon.evaluation.bootstrap import statistic_interval
 from diffusers_tryon.preprocessing.heatmaps import decode_heat_maps, openpose18_to_coco17
 from diffusers_tryon.preprocessing.loading import SHIPPED_PARSER, SHIPPED_POSE_ESTIMATOR
 from diffusers_tryon.rendering.labelled import PHOTOGRAPHS_PER_PERSON
 from diffusers_tryon.rendering.labelled_pool import LabelledPool
 from diffusers_tryon.training.labelled_batches import plain_batch
 from diffusers_tryon.training.parsing_metrics import (
-    bootstrap_interval,
     confusion_matrix,
     correct_share,
     correct_share_by_group,
@@ -38,6 +39,7 @@ from diffusers_tryon.training.parsing_metrics import (
 
 
 _BATCH = 16
+_NUM_RESAMPLES = 1000
 _CONFIDENT = 0.3
 _PALETTE = np.array(
     [(0, 0, 0), (250, 190, 160), (110, 60, 20), (60, 120, 220), (200, 80, 200), (240, 140, 40), (40, 60, 140),
@@ -85,6 +87,10 @@ def _panel(image: np.ndarray, parse: np.ndarray, keypoints: np.ndarray) -> np.nd
 def _sheet(panels: list[np.ndarray], across: int) -> Image.Image:
     rows = [np.concatenate(panels[number : number + across], axis=1) for number in range(0, len(panels), across)]
     return Image.fromarray(np.concatenate([row for row in rows if row.shape == rows[0].shape]))
+
+
+def _interval(statistic: Callable[[np.ndarray], float], groups: np.ndarray) -> list[float]:
+    return [round(value, 4) for value in statistic_interval(statistic, groups, num_resamples=_NUM_RESAMPLES)]
 
 
 def _square(path: Path, size: int) -> np.ndarray:
@@ -153,9 +159,9 @@ def evaluate(
         "seconds_per_photograph_both_networks": round(seconds / len(records), 4),
         "parser": {
             "pixel_accuracy": round(pixel_accuracy(total), 4),
-            "pixel_accuracy_95": [round(value, 4) for value in bootstrap_interval(pixel_accuracy, by_person)],
+            "pixel_accuracy_95": _interval(pixel_accuracy, by_person),
             "mean_iou": round(mean_iou(total), 4),
-            "mean_iou_95": [round(value, 4) for value in bootstrap_interval(mean_iou, by_person)],
+            "mean_iou_95": _interval(mean_iou, by_person),
             "iou": {name: round(float(iou), 4) for name, iou in zip(PARSE_LABELS, ious) if not np.isnan(iou)},
             "mean_iou_of_people": round(mean_iou(confusions[shows_person].sum(axis=0)), 4),
             "mean_iou_of_products": round(mean_iou(confusions[~shows_person].sum(axis=0)), 4),

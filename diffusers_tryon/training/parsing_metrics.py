@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """How well pixels are labelled and joints are found."""
 
-from collections.abc import Callable
-
 import numpy as np
 
 from diffusers_tryon.composition import PARSE_LABELS
@@ -44,21 +42,6 @@ def mean_iou(confusion: np.ndarray) -> float:
 def pixel_accuracy(confusion: np.ndarray) -> float:
     """The share of pixels with the right label."""
     return float(np.trace(confusion) / confusion.sum())
-
-
-def bootstrap_interval(
-    statistic: Callable[[np.ndarray], float], groups: np.ndarray, draws: int = 1000, seed: int = 0
-) -> tuple[float, float]:
-    """The 95 % interval of a statistic of independent groups, by the percentiles of bootstrap samples.
-
-    Args:
-        statistic (`Callable`): of the sum of the groups of a sample.
-        groups (`np.ndarray`): (G, ...) what each group adds, e.g. the confusion matrix of one person's photographs.
-    """
-    rng = np.random.default_rng(seed)
-    values = [statistic(groups[rng.integers(len(groups), size=len(groups))].sum(axis=0)) for _ in range(draws)]
-    low, high = np.percentile(values, (2.5, 97.5))
-    return float(low), float(high)
 
 
 def joint_errors(found: np.ndarray, truth: np.ndarray) -> np.ndarray:

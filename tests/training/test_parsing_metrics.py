@@ -7,7 +7,6 @@ import pytest
 
 from diffusers_tryon.composition import PARSE_IDS, PARSE_LABELS
 from diffusers_tryon.training.parsing_metrics import (
-    bootstrap_interval,
     confusion_matrix,
     correct_share,
     correct_share_by_group,
@@ -32,21 +31,6 @@ def test_intersections_over_unions_counted_by_hand():
     assert np.isnan(ious[PANTS]) and np.isnan(ious).sum() == len(PARSE_LABELS) - 2
     assert mean_iou(confusion) == pytest.approx((3 / 4 + 3 / 5) / 2)
     assert pixel_accuracy(confusion) == 6 / 8
-
-
-def test_the_interval_holds_the_value_and_narrows_with_more_groups():
-    rng = np.random.default_rng(0)
-    right = rng.random(400) < 0.7
-    groups = np.stack([right, ~right], axis=1).astype(float)
-
-    def share(total: np.ndarray) -> float:
-        return float(total[0] / total.sum())
-
-    few, many = bootstrap_interval(share, groups[:40]), bootstrap_interval(share, groups)
-    assert many[0] < share(groups.sum(axis=0)) < many[1]
-    # The closed form: 2 * 1.96 standard deviations of a share.
-    assert many[1] - many[0] == pytest.approx(2 * 1.96 * np.sqrt(0.7 * 0.3 / 400), rel=0.15)
-    assert few[1] - few[0] > 2 * (many[1] - many[0])
 
 
 def person() -> np.ndarray:
