@@ -42,7 +42,7 @@ class FakeHub:
         self.requests: list[str] = []
         self.faults: list[int | str] = []
         self.refused: dict[str, int] = {}
-        # Repositories that were created as private ones.
+        # Repositories that were created as private ones; reading them takes the token.
         self.private: set[str] = set()
         # Repositories whose terms were not accepted.
         self.gated: set[str] = set()
@@ -103,6 +103,12 @@ class FakeHub:
         self.create(repository)
         paths = [path for path in sorted(Path(folder).rglob("*")) if path.is_file()]
         return self.commit(repository, {path.relative_to(folder).as_posix(): path.read_bytes() for path in paths})
+
+    def tag(self, repository: str, name: str) -> None:
+        """Give the newest commit of the main branch a name."""
+        commit = self.commits[repository]["main"]
+        self.repositories[repository][name] = self.repositories[repository][commit]
+        self.commits[repository][name] = commit
 
     def files(self, repository: str) -> dict[str, bytes]:
         """The files on the main branch."""
@@ -235,6 +241,9 @@ class _Handler(BaseHTTPRequestHandler):
         """The files at a revision; without them the error is sent."""
         if repository not in self.hub.repositories:
             return self._send({"error": "Repository not found"}, 404, {"X-Error-Code": "RepoNotFound"})
+        if repository in self.hub.private and self.headers.get("Authorization") != f"Bearer {TOKEN}":
+            # The Hub does not tell strangers that there is such a repository.
+            return self._send({"error": "Repository not found"}, 401, {"X-Error-Code": "RepoNotFound"})
         if repository in self.hub.gated:
             return self._send({"error": "Access is restricted"}, 403, {"X-Error-Code": "GatedRepo"})
         if revision not in self.hub.repositories[repository]:

@@ -2,9 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Saving and loading the pipeline: folders, the Hub, variants, dtypes, and stages that come later."""
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import huggingface_hub
@@ -75,25 +72,6 @@ def test_a_repository_without_a_pipeline_is_named(cascade, fake_hub, tmp_path):
     fake_hub.upload_folder("me/unet", tmp_path / "unet")
     with pytest.raises(ValueError, match="repository me/unet holds no pipeline: it has no model_index.json"):
         TryOnCascadePipeline.from_pretrained("me/unet")
-
-
-def test_a_fresh_process_loads_from_the_hub(cascade, folder, fake_hub, tmp_path):
-    fake_hub.upload_folder("me/cascade", folder)
-    script = (
-        "import sys, torch; sys.path.insert(0, sys.argv[1]); from diffusers_tryon import TryOnCascadePipeline; "
-        "from tiny_cascade import cascade_inputs; pipe = TryOnCascadePipeline.from_pretrained('me/cascade'); "
-        "torch.save(pipe(**cascade_inputs()).images, sys.argv[2])"
-    )
-    tests = Path(__file__).parents[1]
-    environment = {**os.environ, **fake_hub.environment(tmp_path / "cache"), "PYTHONPATH": str(tests.parent)}
-    result = subprocess.run(
-        [sys.executable, "-c", script, str(tests), str(tmp_path / "images.pt")],
-        env=environment,
-        capture_output=True,
-        text=True,
-    )
-    assert result.returncode == 0, result.stderr
-    assert torch.equal(torch.load(tmp_path / "images.pt"), images(cascade))
 
 
 def test_a_revision_is_loaded_as_it_was(cascade, folder, fake_hub, tmp_path):
