@@ -143,8 +143,8 @@ def augment_row(row: dict[str, Any], draw: AugmentationDraw) -> dict[str, Any]:
     Args:
         row (`dict`): of the schema, with the columns `person_image`, `agnostic_image`, `agnostic_mask`,
             `garment_image`, `person_pose` and `garment_pose`; images uint8 (H, W, 3), masks and label maps uint8
-            (H, W), poses (18, 3) float32. `person_parse`, `garment_parse` and `target_image` follow where they are.
-            The garment's background is its white pixels, but for those that `garment_parse` knows as garment.
+            (H, W), poses (18, 3) float32. `person_parse`, `garment_parse`, `target_image` and `target_parse` follow where
+            they are. The garment's background is its white pixels, but for those that `garment_parse` knows as garment.
         draw (`AugmentationDraw`): what to do.
 
     Returns:
@@ -157,8 +157,9 @@ def augment_row(row: dict[str, Any], draw: AugmentationDraw) -> dict[str, Any]:
     for name in ("person_image", "target_image"):
         if row.get(name) is not None:
             augmented[name] = _person_colours(row[name], draw)
-    if row.get("person_parse") is not None:
-        augmented["person_parse"] = _person_labels(row["person_parse"], draw, PARSE_PADDING)
+    for name in ("person_parse", "target_parse"):
+        if row.get(name) is not None:
+            augmented[name] = _person_labels(row[name], draw, PARSE_PADDING)
     augmented["person_pose"] = _person_pose(row["person_pose"], draw)
 
     augmented["garment_image"] = _garment_image(row, draw)

@@ -38,7 +38,7 @@ _IMAGE_MODES = {
     if isinstance(feature, datasets.Image)
 }
 _REQUIRED_IMAGES = [name for name in _IMAGE_MODES if name not in EXTRA_COLUMNS]
-_PERSON_SIDE = ("agnostic_image", "agnostic_mask", "person_parse", "target_image")
+_PERSON_SIDE = ("agnostic_image", "agnostic_mask", "person_parse", "target_image", "target_parse")
 
 _LOSSY_FORMATS = ("JPEG", "WEBP")
 # A larger share of pixels than a label map's rim.
@@ -155,7 +155,7 @@ def _size_problems(images: dict[str, np.ndarray]) -> Iterator[Problem]:
 
 
 def _label_problems(images: dict[str, np.ndarray]) -> Iterator[Problem]:
-    for name in ("person_parse", "garment_parse"):
+    for name in ("person_parse", "garment_parse", "target_parse"):
         if name in images and images[name].max() >= len(PARSE_LABELS):
             unknown = np.unique(images[name][images[name] >= len(PARSE_LABELS)])
             yield Problem(

@@ -11,7 +11,7 @@ from ..poses import NUM_KEYPOINTS
 SCHEMA_VERSION = 1
 GARMENT_TYPES = ("worn", "flat")
 # Columns that some sources have and training does not need.
-EXTRA_COLUMNS = ("person_id", "garment_id", "person_parse", "garment_parse", "target_image")
+EXTRA_COLUMNS = ("person_id", "garment_id", "person_parse", "garment_parse", "target_image", "target_parse")
 
 
 def dataset_features(extra_columns: tuple[str, ...] = ()) -> Features:
@@ -33,6 +33,7 @@ def dataset_features(extra_columns: tuple[str, ...] = ()) -> Features:
     | `person_parse`, `garment_parse` (extra) | grey label maps of the person image and of the photograph that the \
     garment was cut out of, ids of `composition.PARSE_LABELS`; the parse of a flat garment marks the garment alone |
     | `target_image` (extra) | ground truth of an unpaired row: this person in the garment of `garment_image` |
+    | `target_parse` (extra) | the label map of that picture |
 
     Args:
         extra_columns (`tuple[str, ...]`): which of `EXTRA_COLUMNS` to add.
@@ -59,6 +60,7 @@ def dataset_features(extra_columns: tuple[str, ...] = ()) -> Features:
         "person_parse": Image(mode="L"),
         "garment_parse": Image(mode="L"),
         "target_image": Image(mode="RGB"),
+        "target_parse": Image(mode="L"),
     }
     columns.update({name: extra_types[name] for name in EXTRA_COLUMNS if name in extra_columns})
     return Features(columns)

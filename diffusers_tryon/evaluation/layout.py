@@ -70,7 +70,8 @@ class CaseRecord:
 
 def case_ids(folder: Path) -> list[str]:
     """The cases of a folder, sorted by name."""
-    return sorted(path.stem for path in (folder / "cases").glob("*.json"))
+    # A hidden one was being written when its process ended.
+    return sorted(path.stem for path in (folder / "cases").glob("*.json") if not path.name.startswith("."))
 
 
 def picture_path(folder: Path, kind: str, case_id: str) -> Path:

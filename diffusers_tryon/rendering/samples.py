@@ -44,7 +44,7 @@ MIN_SIZE = 16
 MAX_SIZE = 1024
 # Columns that the rows have beyond those that every source has.
 PAIR_COLUMNS = ("person_id", "garment_id", "person_parse", "garment_parse")
-UNPAIRED_COLUMNS = PAIR_COLUMNS + ("target_image",)
+UNPAIRED_COLUMNS = PAIR_COLUMNS + ("target_image", "target_parse")
 
 _CATEGORY_SHARES = {"upper": 0.55, "lower": 0.2, "dress": 0.25}
 _BACK_SHARE = 0.06
@@ -204,8 +204,8 @@ def _unpaired_steps(seed: int, size: int, split: str, category: str | None) -> S
     photo = yield from _photograph_well(split, seed, _PERSON_SHOT, plan, person, size, may_sit)
     garment = yield from _garment_columns(split, seed, plan, other, size)
     target = yield from photograph_steps(changed, photo.shot, plan.category, size)
-    columns = _person_columns(photo, plan.category) | garment | {"target_image": target.image}
-    return _common_columns(seed, split, True, plan.category) | columns
+    truth = {"target_image": target.image, "target_parse": target.picture.parse}
+    return _common_columns(seed, split, True, plan.category) | _person_columns(photo, plan.category) | garment | truth
 
 
 def render_rows(
@@ -257,6 +257,6 @@ def render_unpaired(seed: int, size: int, split: str = "test", category: str | N
     cloth of the other garment, fitted to this body. The two pictures differ only where one of the garments is seen,
     or skin and clothes that a garment covers or shadows in one of them.
 
-    Args and returns as in `render_pair`, with the extra column `target_image`.
+    Args and returns as in `render_pair`, with the extra columns `target_image` and `target_parse`, its label map.
     """
     return render_rows([seed], size, split, category, unpaired=True)[0]

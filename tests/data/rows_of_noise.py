@@ -7,7 +7,7 @@ import numpy as np
 from diffusers_tryon.data.schema import SCHEMA_VERSION
 
 
-EXTRA = ("person_id", "garment_id", "person_parse", "garment_parse", "target_image")
+EXTRA = ("person_id", "garment_id", "person_parse", "garment_parse", "target_image", "target_parse")
 
 
 def noise_id(number: int) -> str:
@@ -40,4 +40,5 @@ def noise_row(number: int, size: int = 8) -> dict:
         "person_parse": rng.integers(0, 18, (height, width), dtype=np.uint8),
         "garment_parse": rng.integers(0, 18, (height, width), dtype=np.uint8),
         "target_image": picture(),
+        "target_parse": rng.integers(0, 18, (height, width), dtype=np.uint8),
     }

@@ -44,6 +44,7 @@ def dotted_row(height: int, width: int, keypoint: int, x: float, y: float) -> di
         "agnostic_image": image,
         "agnostic_mask": np.zeros((height, width), np.uint8),
         "person_parse": parse,
+        "target_parse": parse,
         "garment_image": image,
         "garment_parse": parse,
         "category": "upper",
@@ -79,6 +80,7 @@ def test_a_dot_follows_its_keypoint(size, move, name, x, y):
     for column in ("person_image", "target_image", "agnostic_image"):
         assert np.abs(dot_middle(255.0 - row[column][..., 1]) - point).max() < 0.15, column
     assert np.abs(dot_middle(row["person_parse"] > 0) - point).max() < 0.5
+    assert np.array_equal(row["target_parse"], row["person_parse"])
     garment_point = row["garment_pose"][where, :2] * (width, height)
     assert np.abs(dot_middle(255.0 - row["garment_image"][..., 1]) - garment_point).max() < 0.15
     assert np.abs(dot_middle(row["garment_parse"] > 0) - garment_point).max() < 0.5

@@ -114,7 +114,7 @@ def test_a_stream_is_shared_between_the_workers_of_a_loader(folders, layout):
 @pytest.mark.parametrize("streaming", [False, True])
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_extra_columns_come_if_they_are_there_and_foreign_ones_are_left_out(tmp_path, layout, streaming):
-    rows = [row | {"note": "mine"} for row in noise_rows(without=("garment_parse", "target_image"))]
+    rows = [row | {"note": "mine"} for row in noise_rows(without=("garment_parse", "target_image", "target_parse"))]
     arguments = {}
     if "parquet" in layout:
         kept = tuple(name for name in EXTRA if name in rows[0])

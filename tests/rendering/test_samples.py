@@ -329,6 +329,10 @@ def test_the_target_of_an_unpaired_row_is_the_same_person_in_another_garment(unp
         assert (difference[far] == 0).all()
         changed_in_head += list(difference[label_mask(parse, ("face", "hair"))] > 2)
         changed_in_kept += list(difference[row["agnostic_mask"] == 0] > 2)
+        # The label map of the target shows the other garment, and is another only where the pictures differ.
+        assert label_mask(row["target_parse"], GARMENT_LABELS[category]).mean() > 0.02
+        relabelled = row["target_parse"] != parse
+        assert relabelled.any() and (difference[relabelled] > 0).mean() > 0.95 and not relabelled[far].any()
     # What the category keeps changes where the other garment covers it or throws another shadow: the hem of a longer
     # top up to 16 % of the kept pixels of a row, a collar up to 40 % of a head, which has 15 to 90 pixels here and to
     # which the neck belongs. That nothing else changes is shown pixel by pixel below.

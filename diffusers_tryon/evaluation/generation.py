@@ -1,0 +1,204 @@
+# Copyright 2026 The diffusers-tryon authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Makes the pictures of an evaluation: the model's and the baselines', in the folder of `layout`.
+
+Cases are worked on in chunks of `batch_size` by their number, chunk k by process k modulo the number of processes, each
+case with noise of its own. So one or several processes compute the very same batches, and a call that was interrupted
+is repeated and goes on where it stopped.
+"""
+
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from tqdm.auto import tqdm
+
+from .. import __version__
+from ..image_files import write_image
+from ..pipelines.pipeline_tryon_cascade import TryOnCascadePipeline
+from .baselines import pasted_garment
+from .cases import Case, Cases
+from .layout import MODEL, SETTINGS_NAME, picture_path
+
+
+# Arguments of the pipeline's call that follow from a case.
+_CASE_ARGUMENTS = (
+    "agnostic_image",
+    "garment_image",
+    "person_pose",
+    "garment_pose",
+    "agnostic_mask",
+    "generator",
+    "output_type",
+    "num_images_per_prompt",
+)
+
+
+def produce(
+    folder: str | Path,
+    cases: Cases,
+    pipeline: TryOnCascadePipeline,
+    call_arguments: dict[str, Any] | None = None,
+    batch_size: int = 8,
+    process_index: int = 0,
+    num_processes: int = 1,
+    show_progress: bool = True,
+) -> None:
+    """Make this process's share of the pictures of an evaluation; what is there already is not made again.
+
+    The pipeline gets `agnostic_mask`, as its callers should: outside of it the person stays. On the CPU, processes
+    with different numbers of threads may differ in the last bit before rounding.
+
+    Args:
+        folder (`str` or `Path`): The folder of the evaluation, made if missing, see `layout`.
+        cases (`Cases`): Of [`rendered_cases`] or [`dataset_cases`], of the size of the pipeline's pictures.
+        pipeline (`TryOnCascadePipeline`): The model.
+        call_arguments (`dict`, *optional*): Further arguments of its call: steps, guidance and the like.
+        batch_size (`int`, defaults to 8): Cases in a chunk, which the pipeline makes at once.
+        process_index, num_processes (`int`): This process and how many there are.
+        show_progress (`bool`, defaults to `True`): Draw a bar over the cases of this process.
+
+    Raises:
+        ValueError: the cases are of another size than the pipeline's pictures, `call_arguments` holds what follows
+            from the cases, or the folder holds pictures that were made otherwise (every difference is named).
+    """
+    folder, call_arguments = Path(folder), call_arguments or {}
+    if not isinstance(batch_size, int) or batch_size < 1:
+        raise ValueError(f"`batch_size` must be an integer of at least 1, got {batch_size!r}.")
+    given = [name for name in _CASE_ARGUMENTS if name in call_arguments]
+    if given:
+        raise ValueError(f"`call_arguments` must not hold {', '.join(given)}: every case has its own.")
+    size = picture_size(pipeline, call_arguments)
+    if tuple(cases.size) != size:
+        raise ValueError(
+            f"`cases` must be of the size of the pipeline's pictures, height {size[0]} and width {size[1]}, got "
+            f"{cases.size[0]} and {cases.size[1]}."
+        )
+    _claim_folder(folder, describe_settings(cases, pipeline, call_arguments, batch_size), process_index)
+    chunks = [range(first, min(first + batch_size, len(cases))) for first in range(0, len(cases), batch_size)]
+    own = chunks[process_index::num_processes]
+    with tqdm(total=sum(map(len, own)), desc="try-on", unit="case", disable=not show_progress) as bar:
+        for chunk in own:
+            if not all(path.is_file() for index in chunk for path in _files(folder, cases, index)):
+                _produce_chunk(folder, [cases[index] for index in chunk], pipeline, call_arguments)
+            bar.update(len(chunk))
+
+
+def picture_size(pipeline: TryOnCascadePipeline, call_arguments: dict[str, Any] | None = None) -> tuple[int, int]:
+    """Height and width of the pictures that a call of the pipeline makes."""
+    arguments = call_arguments or {}
+    last_stage = pipeline.stage_names(last_stage=arguments.get("last_stage"))[-1]
+    return pipeline.stage_sizes(last_stage, arguments.get("height"), arguments.get("width"))[last_stage]
+
+
+def describe_settings(
+    cases: Cases, pipeline: TryOnCascadePipeline, call_arguments: dict[str, Any], batch_size: int
+) -> dict[str, Any]:
+    """What the pictures of an evaluation follow from, as `settings.json` holds it."""
+    name = pipeline.name_or_path
+    schedulers = {
+        name: {"class": type(component).__name__}
+        | {key: value for key, value in component.config.items() if not key.startswith("_")}
+        for name, component in pipeline.components.items()
+        if name.endswith("scheduler") and component is not None
+    }
+    settings = {
+        "data": cases.description,
+        "model": {
+            "name": Path(name).name if name and Path(name).is_dir() else name,
+            "weights_sha256": weights_sha256(pipeline),
+            "dtype": str(pipeline.dtype).removeprefix("torch."),
+            "device": pipeline.device.type,
+            "schedulers": schedulers,
+            "call": call_arguments,
+        },
+        "batch_size": batch_size,
+        "diffusers_tryon": __version__,
+    }
+    # As it will be read.
+    return json.loads(json.dumps(settings, default=str))
+
+
+def weights_sha256(pipeline: TryOnCascadePipeline) -> str:
+    """SHA-256 over names, types, shapes and bytes of all weights of a pipeline's networks."""
+    digest = hashlib.sha256()
+    for component_name, component in sorted(pipeline.components.items()):
+        if isinstance(component, torch.nn.Module):
+            for name, tensor in sorted(component.state_dict().items()):
+                digest.update(f"{component_name}.{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+                digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _claim_folder(folder: Path, settings: dict[str, Any], process_index: int) -> None:
+    """Write `settings.json`, or compare with the one that is there."""
+    path = folder / SETTINGS_NAME
+    if path.is_file():
+        differences = _differences(json.loads(path.read_text()), settings)
+        if differences:
+            raise ValueError(
+                f"`folder` must be new, {folder} holds pictures that were made otherwise: {'; '.join(differences)}."
+            )
+        return
+    if folder.is_dir() and any(folder.iterdir()):
+        raise ValueError(f"`folder` must be new or hold an evaluation, {folder} has no {SETTINGS_NAME}.")
+    folder.mkdir(parents=True, exist_ok=True)
+    # Every process writes the same, whichever comes last.
+    partial = folder / f".{SETTINGS_NAME}.{process_index}"
+    partial.write_text(json.dumps(settings, indent=2) + "\n")
+    os.replace(partial, path)
+
+
+def _differences(there: Any, wanted: Any, name: str = "") -> list[str]:
+    """Each value in which two JSON objects differ, in words."""
+    if isinstance(there, dict) and isinstance(wanted, dict):
+        keys = list(dict.fromkeys([*there, *wanted]))
+        return [
+            difference
+            for key in keys
+            for difference in _differences(there.get(key), wanted.get(key), f"{name}.{key}" if name else key)
+        ]
+    return [] if there == wanted else [f"{name} was {json.dumps(there)} and is now {json.dumps(wanted)}"]
+
+
+def _files(folder: Path, cases: Cases, index: int) -> list[Path]:
+    """All files of a case."""
+    kinds = [MODEL, "agnostic", "pasted", "mask", "garment"]
+    kinds += ["reference"] * cases.has_reference + ["parse"] * cases.has_parse
+    case_id = cases.ids[index]
+    return [folder / "cases" / f"{case_id}.json", *(picture_path(folder, kind, case_id) for kind in kinds)]
+
+
+def _produce_chunk(
+    folder: Path, cases: list[Case], pipeline: TryOnCascadePipeline, call_arguments: dict[str, Any]
+) -> None:
+    output = pipeline(
+        agnostic_image=np.stack([case.agnostic_image for case in cases]),
+        garment_image=np.stack([case.garment_image for case in cases]),
+        person_pose=np.stack([case.record.person_pose for case in cases]),
+        garment_pose=np.stack([case.record.garment_pose for case in cases]),
+        agnostic_mask=np.stack([case.agnostic_mask for case in cases]),
+        # On the CPU, so that every device starts from the same noise.
+        generator=[torch.Generator().manual_seed(case.record.noise_seed) for case in cases],
+        **call_arguments,
+    )
+    for case, image in zip(cases, output.images, strict=True):
+        pictures = {
+            MODEL: np.asarray(image),
+            "agnostic": case.agnostic_image,
+            "pasted": pasted_garment(case),
+            "mask": case.agnostic_mask,
+            "garment": case.garment_image,
+            "reference": case.reference,
+            "parse": case.parse,
+        }
+        for kind, picture in pictures.items():
+            if picture is not None:
+                write_image(Image.fromarray(picture), picture_path(folder, kind, case.record.id))
+        # Last: what `layout.case_ids` finds has its pictures.
+        case.record.write(folder)
