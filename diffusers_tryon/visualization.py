@@ -151,6 +151,16 @@ def stacked(pictures: list[Image.Image]) -> Image.Image:
     return column
 
 
+def titled(picture: Image.Image, title: str) -> Image.Image:
+    """A picture below one line of text, which is cut to its width."""
+    framed = Image.new("RGB", (picture.width, picture.height + _CAPTION_HEIGHT), _BACKGROUND)
+    framed.paste(picture, (0, _CAPTION_HEIGHT))
+    font = ImageFont.load_default(_CAPTION_SIZE)
+    text = _fitting(title, font, picture.width - 2 * _GAP)
+    ImageDraw.Draw(framed).text((_GAP, _CAPTION_HEIGHT / 2), text, fill=_CAPTION_COLOR, font=font, anchor="lm")
+    return framed
+
+
 def _scaled(panel: Panel, height: int) -> Image.Image:
     image = panel.image.convert("RGBA")
     image = Image.alpha_composite(Image.new("RGBA", image.size, _BACKGROUND), image).convert("RGB")

@@ -1,0 +1,209 @@
+# Copyright 2026 The diffusers-tryon authors.
+# SPDX-License-Identifier: Apache-2.0
+"""The result of an evaluation: its file `evaluation.json`, and as tables in `evaluation.md`.
+
+| key of the file | what |
+|---|---|
+| `format`, `version` | `FORMAT`, `VERSION` |
+| `protocol` | `name`, and `settings`: every setting in words |
+| `data` | what the cases are |
+| `model` | `name`, `weights_sha256`, `call`: how it was called; null if the pictures were given |
+| `methods` | for each method and metric `mean`, `low`, `high`, the ends of the interval, and `count`, of cases |
+| `metrics` | `title`, `unit` and `higher_is_better` of each metric |
+| `differences` | for each baseline and metric the model's figure less the baseline's on the same cases |
+| `wins` | for each baseline and metric the `share` of cases in which the model is better, a draw being half a case |
+| `unavailable` | for each metric that could not be measured the reason |
+| `environment` | versions of what computed |
+
+Figures that do not exist, such as the interval of a FID, are null. There is no time and no place in it: the same
+pictures give the same file.
+"""
+
+import importlib.metadata
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from .. import __version__
+from ..files import written_beside
+from .figures import METRICS
+from .layout import MODEL, RESULT_NAME
+
+
+FORMAT = "diffusers-tryon/evaluation"
+VERSION = 1
+TABLES_NAME = "evaluation.md"
+# In the order of columns.
+METHOD_TITLES = {
+    MODEL: "model",
+    "agnostic": "agnostic image",
+    "pasted": "pasted garment",
+    "reference": "true picture",
+}
+# Whose version may move a figure.
+_PACKAGES = (
+     "torch", "diffusers", "numpy", "Pillow", "torchmetrics", "clean-fid", "torch-fidelity",
+    "torchvision",
+)  # fmt: skip
+
+
+def environment() -> dict[str, str]:
+    """The versions of the packages that compute, as far as they are installed."""
+    versions = {"diffusers_tryon": __version__}
+    for name in _PACKAGES:
+        try:
+            versions[name.replace("-", "_").lower()] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            pass  # an extra
+    return versions
+
+
+def write_result(result: dict[str, Any], folder: Path) -> list[Path]:
+    """Write `evaluation.json` and `evaluation.md`; returns their paths."""
+    texts = {
+        folder / RESULT_NAME: json.dumps(result, indent=2, allow_nan=False, ensure_ascii=False) + "\n",
+        folder / TABLES_NAME: as_markdown(result),
+    }
+    for path, text in texts.items():
+        with written_beside(path) as partial:
+            partial.write_text(text, encoding="utf-8")
+    return list(texts)
+
+
+def read_result(path: str | Path) -> dict[str, Any]:
+    """Read a result.
+
+    Args:
+        path (`str` or `Path`): `evaluation.json`, or the folder that holds it.
+
+    Raises:
+        ValueError: there is none, or it is none of this version.
+    """
+    path = Path(path)
+    if path.is_dir():
+        path = path / RESULT_NAME
+    if not path.is_file():
+        raise ValueError(f"`result` must be an {RESULT_NAME} or the folder of one, there is none at {path}.")
+    try:
+        result = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"`result` must be an {RESULT_NAME}, {path} is broken: {error}") from error
+    found = (result.get("format"), result.get("version")) if isinstance(result, dict) else None
+    if found != (FORMAT, VERSION):
+        raise ValueError(
+            f"`result` must be an {RESULT_NAME} of format {FORMAT!r} and version {VERSION}, {path} has {found}."
+        )
+    return result
+
+
+def model_name(result: Mapping[str, Any]) -> str:
+    """What a table calls whatever was judged."""
+    return result["model"]["name"] if result["model"] else "pictures as given"
+
+
+def as_markdown(result: Mapping[str, Any]) -> str:
+    """The result as a page: what was measured on what, and the tables."""
+    name = model_name(result)
+    blocks = [
+        f"# {name}, evaluated by protocol `{result['protocol']['name']}`",
+        "\n".join(metrics_table(result)),
+        "Higher is better with ↑, lower with ↓. In brackets: 95 % intervals of the mean, by the percentile bootstrap "
+        "over the cases.",
+    ]
+    for baseline in result["wins"]:
+        title = METHOD_TITLES[baseline]
+        blocks += [f"## Against the {title}", "\n".join(_wins_table(result, baseline))]
+    if result["wins"]:
+        blocks.append(
+            "The difference is the model's figure less the baseline's on the same cases. Better in: the share of "
+            "cases in which the model's figure is the better one, a draw being half a case, with Wilson's interval."
+        )
+    if result["unavailable"]:
+        blocks += [
+            "## Not measured",
+            "\n".join(f"- {_title(metric)}: {reason}" for metric, reason in result["unavailable"].items()),
+        ]
+    blocks += ["## Protocol", "\n".join(_settings_table(result["protocol"]["settings"]))]
+    blocks += ["## Data", "\n".join(_settings_table(result["data"]))]
+    if result["model"]:
+        schedulers = {name: scheduler["class"] for name, scheduler in result["model"]["schedulers"].items()}
+        blocks += ["## Model", "\n".join(_settings_table(result["model"] | {"schedulers": schedulers}))]
+    blocks += ["## Versions", "\n".join(_settings_table(result["environment"]))]
+    return "\n\n".join(blocks) + "\n"
+
+
+def metrics_table(result: Mapping[str, Any]) -> list[str]:
+    """The lines of a Markdown table: a row for each metric, a column for each method."""
+    methods = [method for method in METHOD_TITLES if method in result["methods"]]
+    most = max(
+        (figure["count"] for of_method in result["methods"].values() for figure in of_method.values()), default=0
+    )
+    rows = [
+        [metric_heading(result, metric)]
+        + [figure_text(metric, result["methods"][method].get(metric), most) for method in methods]
+        for metric in result["metrics"]
+    ]
+    return markdown_table([f"{most} cases", *(METHOD_TITLES[method] for method in methods)], rows)
+
+
+def metric_heading(result: Mapping[str, Any], metric: str) -> str:
+    """Title, unit and the better direction of a metric."""
+    meaning = result["metrics"][metric]
+    unit = f" ({meaning['unit']})" if meaning["unit"] else ""
+    return f"{meaning['title']}{unit} {'↑' if meaning['higher_is_better'] else '↓'}"
+
+
+def figure_text(metric: str, figure: Mapping[str, Any] | None, most: int) -> str:
+    """Mean and interval; the number of cases where it is not that of the table, `most`."""
+    if figure is None or figure["mean"] is None:
+        return "–"
+    text = _number(metric, figure["mean"]) + _interval(metric, figure)
+    return text if figure["count"] == most else f"{text}, {figure['count']} cases"
+
+
+def markdown_table(heading: list[str], rows: list[list[str]]) -> list[str]:
+    """Lines of a Markdown table whose first column is text and whose others are figures."""
+    lines = [heading, ["---", *("---:" for _ in heading[1:])], *rows]
+    return ["| " + " | ".join(line) + " |" for line in lines]
+
+
+def _wins_table(result: Mapping[str, Any], baseline: str) -> list[str]:
+    rows = []
+    for metric, win in result["wins"][baseline].items():
+        if win["share"] is None:
+            continue
+        share = f"{win['share']:.0%} [{win['low']:.0%}, {win['high']:.0%}]"
+        difference = result["differences"][baseline][metric]
+        rows.append([metric_heading(result, metric), figure_text(metric, difference, win["count"]), share])
+    return markdown_table(["", "difference", "better in"], rows)
+
+
+def _settings_table(settings: Mapping[str, Any]) -> list[str]:
+    rows = [[name.replace("_", " "), text] for name, text in setting_lines(settings)]
+    return markdown_table(["", ""], rows)
+
+
+def setting_lines(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    """Name and value of each setting in words, those within others after these."""
+    for name, value in settings.items():
+        if isinstance(value, Mapping):
+            yield from setting_lines(value, f"{prefix}{name}: ")
+        elif isinstance(value, list | tuple):
+            yield prefix + name, " x ".join(map(str, value)) if name == "size" else ", ".join(map(str, value))
+        else:
+            yield prefix + name, "–" if value is None else str(value)
+
+
+def _title(metric: str) -> str:
+    return METRICS[metric].title
+
+
+def _number(metric: str, value: float) -> str:
+    return f"{value:.{METRICS[metric].digits}f}"
+
+
+def _interval(metric: str, figure: Mapping[str, Any]) -> str:
+    if figure["low"] is None:
+        return ""
+    return f" [{_number(metric, figure['low'])}, {_number(metric, figure['high'])}]"
