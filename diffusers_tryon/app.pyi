@@ -1,0 +1,376 @@
+# Copyright 2026 The diffusers-tryon authors.
+# SPDX-License-Identifier: Apache-2.0
+"""The app for a browser: two photographs or prepared inputs, one button, a picture. Built with gradio.
+
+`diffusers-tryon app` starts it; the Space in `hub_cards/tryon-space` is the same app.
+"""
+
+import html
+import random
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from .app_examples import photograph_examples, prepared_examples
+from .app_generation import DEFAULT_GUIDANCE, STAGE_TITLES, Sampling, TryOnResult, TryOnService
+from .composition import CATEGORIES
+from .data.schema import GARMENT_TYPES
+from .schedules import DEFAULT_STEPS
+
+
+try:
+    import gradio as gr
+except ImportError as error:
+    raise ImportError('The app needs gradio: pip install "diffusers-tryon[app]"') from error
+
+
+MAX_UPLOAD = "50mb"
+# Seconds after which uploads and results are deleted, and between two looks for them.
+KEEP_FILES = 3600
+MAX_STEPS = 256
+MAX_GUIDANCE = 10.0
+MAX_SEED = 2**32 - 1
+
+_OWN_SCHEDULER = "model"
+_UNEXPECTED = "Something went wrong in the app itself; the log of whoever runs it says what."
+_TITLES = {"preparation": "preparation", **{name: title.lower() for name, title in STAGE_TITLES.items()}}
+_UPLOAD_HEIGHT, _RESULT_HEIGHT = 280, 440
+# What a network made shows its pixels when it is enlarged.
+_CSS = """
+.stages img { image-rendering: pixelated; }
+"""
+
+SHIPPED_WEIGHTS_NOTE = (
+    "**What to expect:** the weights that come with the package are a first, crude checkpoint of {height} x {width} "
+    "pixels, trained on rendered people alone, and know tops only. On rendered people, such as the examples, the "
+    "garment's colours and coarse pattern arrive in the right place; fine prints, faces and hands smear. "
+    "On real photographs they paint a coloured blob."
+)
+
+from gradio.events import Dependency
+
+class Upload(gr.Image):
+    """An image component that hands over the file as it was uploaded.
+
+    Gradio's own opens the file itself, and of one that is no picture the user would be told nothing but "Error".
+    """
+
+    is_template = True
+
+    def preprocess(self, payload: Any) -> str | None:
+        if payload is None or payload.path is None:
+            return super().preprocess(payload)
+        return payload.path
+    from typing import Callable, Literal, Sequence, Any, TYPE_CHECKING
+    from gradio.blocks import Block
+    if TYPE_CHECKING:
+        from gradio.components import Timer
+        from gradio.components.base import Component
+
+
+class _Handlers:
+    """What the buttons do. The names of the arguments are those of the endpoints."""
+
+    def __init__(self, service: TryOnService):
+        self.service = service
+
+    def try_on(
+        self,
+        person_photo: str | None,
+        garment_photo: str | None,
+        category: str,
+        garment_type: str,
+        scheduler: str,
+        steps: int,
+        sr_steps: int,
+        guidance: float,
+        sr_guidance: float,
+        seed: int | None,
+        random_seed: bool,
+        show_stages: bool,
+        show_intermediates: bool,
+        progress: gr.Progress = gr.Progress(),
+    ) -> tuple:
+        """Show the person of one photograph in the garment of another."""
+        with _errors_for_people([person_photo, garment_photo]):
+            sampling = _sampling(scheduler, steps, sr_steps, guidance, sr_guidance, seed, random_seed)
+            result = self.service.try_on(person_photo, garment_photo, category, garment_type, sampling, progress)
+            return _shown(result, sampling.seed, show_stages, show_intermediates)
+
+    def try_on_prepared(
+        self,
+        agnostic_image: str | None,
+        garment_image: str | None,
+        agnostic_mask: str | None,
+        person_pose: str | None,
+        garment_pose: str | None,
+        scheduler: str,
+        steps: int,
+        sr_steps: int,
+        guidance: float,
+        sr_guidance: float,
+        seed: int | None,
+        random_seed: bool,
+        show_stages: bool,
+        show_intermediates: bool,
+        progress: gr.Progress = gr.Progress(),
+    ) -> tuple:
+        """Try on with a person whose clothes are painted over, a garment that is cut out, and their poses."""
+        files = {
+            "agnostic_image": agnostic_image,
+            "garment_image": garment_image,
+            "agnostic_mask": agnostic_mask,
+            "person_pose": person_pose,
+            "garment_pose": garment_pose,
+        }
+        with _errors_for_people(list(files.values())):
+            sampling = _sampling(scheduler, steps, sr_steps, guidance, sr_guidance, seed, random_seed)
+            result = self.service.try_on_prepared(files, sampling, progress)
+            return _shown(result, sampling.seed, show_stages, show_intermediates)
+
+
+def _sampling(
+    scheduler: str,
+    steps: int,
+    sr_steps: int,
+    guidance: float,
+    sr_guidance: float,
+    seed: int | None,
+    random_seed: bool,
+) -> Sampling:
+    if random_seed:
+        seed = random.randint(0, MAX_SEED)
+    elif seed is None:
+        raise ValueError("`seed` is missing: give a number, or take a random one.")
+    own = scheduler == _OWN_SCHEDULER
+    return Sampling(None if own else scheduler, steps, sr_steps, guidance, sr_guidance, seed)
+
+
+@contextmanager
+def _errors_for_people(files: list[str | None]) -> Iterator[None]:
+    """Turn what a user got wrong into a message on their screen; of anything else the log alone has the details.
+
+    gradio logs either with its traceback.
+    """
+    try:
+        yield
+    except (ValueError, ImportError) as error:
+        raise gr.Error(_readable(str(error), [Path(file) for file in files if file])) from error
+    except Exception as error:
+        raise gr.Error(_UNEXPECTED) from error
+
+
+def _readable(message: str, files: list[Path]) -> str:
+    """A message of the library in the words of the screen: without the folders of uploads, arguments by their labels.
+
+    gradio shows it as HTML.
+    """
+    for file in files:
+        message = message.replace(str(file), file.name)
+    message = re.sub(r"`([a-z_]+)`", lambda name: name[1].replace("_", " "), message)
+    return html.escape(message[:1].upper() + message[1:], quote=False)
+
+
+def _shown(result: TryOnResult, seed: int, show_stages: bool, show_intermediates: bool) -> tuple:
+    """Values of the outputs: the result, what is said about it, stages, intermediates, the seed."""
+    stages = [
+        (image, f"{STAGE_TITLES[name]}, {image.width} x {image.height}, {result.seconds[name]:.1f} s")
+        for name, image in result.stages.items()
+    ]
+    return (
+        result.image,
+        _report(result, seed),
+        stages if show_stages else None,
+        result.draw_intermediates() if show_intermediates else None,
+        seed,
+    )
+
+
+def _report(result: TryOnResult, seed: int) -> str:
+    """Markdown: size, seed, seconds, and a line for each warning."""
+    seconds = ", ".join(f"{_TITLES[name]} {value:.1f} s" for name, value in result.seconds.items())
+    lines = [f"{result.image.width} x {result.image.height} pixels, seed {seed}; {seconds}."]
+    lines += [f"**Note:** {_readable(warning, [])}" for warning in result.warnings]
+    return "\n\n".join(lines)
+
+
+def create_app(service: TryOnService, title: str = "Virtual try-on", note: str = "") -> gr.Blocks:
+    """Lay out the app.
+
+    Every press is an entry of one queue, and one at a time is worked on. The endpoints `/try_on` and
+    `/try_on_prepared` take and return the same by `gradio_client`.
+
+    Args:
+        service ([`TryOnService`]): what makes the pictures.
+        title (`str`): of the page.
+        note (`str`): Markdown shown under it.
+
+    Returns:
+        `gradio.Blocks`: for [`launch_app`].
+    """
+    handlers = _Handlers(service)
+    with gr.Blocks(title=title, analytics_enabled=False, delete_cache=(KEEP_FILES, KEEP_FILES)) as app:
+        gr.Markdown(f"# {title}\n\n{note}")
+        with gr.Row():
+            with gr.Column(min_width=320):
+                with gr.Tabs():
+                    with gr.Tab("Photographs"):
+                        photographs, from_photographs = _photographs_tab()
+                    with gr.Tab("Prepared inputs"):
+                        conditions, from_conditions = _prepared_tab()
+                settings, seed, switches = _settings(service)
+            with gr.Column(min_width=320):
+                outputs = _outputs(seed, switches)
+        inputs = [*settings, *switches]
+        for button, own_inputs, handler in (
+            (from_photographs, photographs, handlers.try_on),
+            (from_conditions, conditions, handlers.try_on_prepared),
+        ):
+            button.click(
+                handler,
+                [*own_inputs, *inputs],
+                outputs,
+                api_name=handler.__name__,
+                concurrency_limit=1,
+                concurrency_id="networks",
+                show_progress_on=outputs[0],
+            )
+    return app
+
+
+def _photographs_tab() -> tuple[list[gr.components.Component], gr.Button]:
+    with gr.Row():
+        person_photo = _upload("Person photo")
+        garment_photo = _upload("Garment photo")
+    with gr.Row():
+        category = gr.Dropdown(
+            ["auto", *CATEGORIES], value="auto", label="Category", info="What to exchange.", min_width=140
+        )
+        garment_type = gr.Dropdown(
+            ["auto", *GARMENT_TYPES], value="auto", label="Garment type", info="Worn by somebody, or alone?", min_width=140
+        )
+    button = gr.Button("Try it on", variant="primary", elem_id="try-on")
+    inputs = [person_photo, garment_photo, category, garment_type]
+    gr.Examples(photograph_examples(), inputs, cache_examples=False, api_visibility="private")
+    return inputs, button
+
+
+def _prepared_tab() -> tuple[list[gr.components.Component], gr.Button]:
+    with gr.Row():
+        agnostic_image = _upload("Agnostic image")
+        garment_image = _upload("Garment image")
+        agnostic_mask = _upload("Agnostic mask (optional)")
+    with gr.Row():
+        person_pose = gr.File(label="Person pose (JSON)", file_types=[".json"], height=110, min_width=140)
+        garment_pose = gr.File(
+            label="Garment pose (JSON), none if it lies flat", file_types=[".json"], height=110, min_width=140
+        )
+    button = gr.Button("Try it on", variant="primary", elem_id="try-on-prepared")
+    inputs = [agnostic_image, garment_image, agnostic_mask, person_pose, garment_pose]
+    gr.Examples(prepared_examples(), inputs, cache_examples=False, api_visibility="private")
+    return inputs, button
+
+
+def _upload(label: str) -> Upload:
+    return Upload(
+        label=label,
+        sources=["upload", "clipboard"],
+        type="filepath",
+        height=_UPLOAD_HEIGHT,
+        min_width=140,
+        buttons=["fullscreen"],
+    )
+
+
+def _settings(service: TryOnService) -> tuple[list[gr.components.Component], gr.Number, list[gr.Checkbox]]:
+    """The settings of sampling in the order of the endpoints, the seed among them, and what is to be shown."""
+    has_sr = "sr" in service.stages
+    with gr.Accordion("Settings", open=False):
+        scheduler = gr.Dropdown(
+            [("the model's own", _OWN_SCHEDULER), *service.schedulers()], value=_OWN_SCHEDULER, label="Scheduler"
+        )
+        with gr.Row():
+            steps = _steps("base", True)
+            sr_steps = _steps("sr", has_sr)
+        with gr.Row():
+            guidance = _guidance("base", True)
+            sr_guidance = _guidance("sr", has_sr)
+        with gr.Row():
+            seed = gr.Number(0, label="Seed", minimum=0, maximum=MAX_SEED, precision=0, min_width=140)
+            random_seed = gr.Checkbox(False, label="A new seed each time", min_width=140)
+        with gr.Row():
+            show_stages = gr.Checkbox(True, label="Show each stage", min_width=140)
+            show_intermediates = gr.Checkbox(True, label="Show intermediates", min_width=140)
+    settings = [scheduler, steps, sr_steps, guidance, sr_guidance, seed, random_seed]
+    return settings, seed, [show_stages, show_intermediates]
+
+
+def _steps(stage: str, visible: bool) -> gr.Slider:
+    label = f"Steps, {_TITLES[stage]}"
+    return gr.Slider(1, MAX_STEPS, DEFAULT_STEPS[stage], step=1, label=label, visible=visible, min_width=140)
+
+
+def _guidance(stage: str, visible: bool) -> gr.Slider:
+    label = f"Guidance, {_TITLES[stage]}"
+    return gr.Slider(0, MAX_GUIDANCE, DEFAULT_GUIDANCE, step=0.1, label=label, visible=visible, min_width=140)
+
+
+def _outputs(seed: gr.Number, switches: list[gr.Checkbox]) -> list[gr.components.Component]:
+    buttons = ["download", "fullscreen"]
+    image = gr.Image(label="Result", format="png", height=_RESULT_HEIGHT, buttons=buttons, elem_id="result")
+    report = gr.Markdown(elem_id="report")
+    stages = gr.Gallery(
+        label="Stages", format="png", columns=2, height=260, object_fit="contain", elem_classes="stages", buttons=buttons
+    )
+    intermediates = gr.Image(label="Intermediates", format="png", buttons=buttons, elem_id="intermediates")
+    for switch, shown in zip(switches, (stages, intermediates)):
+        switch.change(
+            lambda visible: gr.update(visible=visible), switch, shown, api_visibility="private", show_progress="hidden"
+        )
+    return [image, report, stages, intermediates, seed]
+
+
+def launch_app(
+    app: gr.Blocks,
+    host: str | None = None,
+    port: int | None = None,
+    share: bool = False,
+    open_browser: bool = False,
+    queue_size: int | None = 20,
+) -> str:
+    """Start the server of an app and return; `app.block_thread()` waits for its end, `app.close()` ends it.
+
+    Args:
+        app (`gradio.Blocks`): from [`create_app`].
+        host (`str`, *optional*): address to listen on; by default the variable `GRADIO_SERVER_NAME`, or else this
+            machine's own browsers alone (127.0.0.1).
+        port (`int`, *optional*): by default the variable `GRADIO_SERVER_PORT`, or the first that is free from 7860 on.
+        share (`bool`): ask gradio's public service for an address on the internet.
+        open_browser (`bool`): open it in the browser.
+        queue_size (`int`, *optional*): presses that may wait; whoever comes then is told to come again. None is no
+            limit.
+
+    Returns:
+        `str`: the address of the app on this machine.
+
+    Raises:
+        OSError: the port is in use.
+    """
+    app.queue(max_size=queue_size)
+    _, local_url, _ = app.launch(
+        server_name=host,
+        server_port=port,
+        share=share,
+        inbrowser=open_browser,
+        theme=gr.themes.Default(font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"]),
+        css=_CSS,
+        max_file_size=MAX_UPLOAD,
+        footer_links=["api", "settings"],
+        run_history=False,
+        ssr_mode=False,
+        prevent_thread_lock=True,
+        quiet=True,
+    )
+    return local_url

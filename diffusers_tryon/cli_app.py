@@ -1,0 +1,93 @@
+# Copyright 2026 The diffusers-tryon authors.
+# SPDX-License-Identifier: Apache-2.0
+"""The command `diffusers-tryon app`: the try-on in a browser."""
+
+from typing import Annotated
+
+import typer
+
+
+_MODEL = "Model"
+_SERVER = "Server"
+
+commands = typer.Typer()
+
+
+@commands.command()
+def app(
+    model: Annotated[
+        str | None,
+        typer.Option(
+            help="Folder of a pipeline, or its id on the Hub (user/name).",
+            show_default="the checkpoint that comes with the package",
+            rich_help_panel=_MODEL,
+        ),
+    ] = None,
+    dtype: Annotated[
+        str, typer.Option(help="Type of the weights: float32, bfloat16 or float16.", rich_help_panel=_MODEL)
+    ] = "float32",
+    device: Annotated[
+        str,
+        typer.Option(help="cpu, cuda, cuda:1, mps ...; auto takes a GPU if there is one.", rich_help_panel=_MODEL),
+    ] = "auto",
+    preprocessor: Annotated[
+        str,
+        typer.Option(
+            help="What looks at the photographs: offline, hub (large networks, downloaded), or a folder or Hub id.",
+            rich_help_panel=_MODEL,
+        ),
+    ] = "offline",
+    host: Annotated[
+        str,
+        typer.Option(
+            help="Address to listen on; 0.0.0.0 lets everybody in who reaches this machine.", rich_help_panel=_SERVER
+        ),
+    ] = "127.0.0.1",
+    port: Annotated[
+        int | None,
+        typer.Option(
+            help="Port to listen on.",
+            min=1,
+            max=65535,
+            show_default="the first that is free from 7860 on",
+            rich_help_panel=_SERVER,
+        ),
+    ] = None,
+    share: Annotated[
+        bool,
+        typer.Option(
+            "--share", help="Also ask gradio's public service for an address on the internet.", rich_help_panel=_SERVER
+        ),
+    ] = False,
+    open_browser: Annotated[
+        bool, typer.Option("--open/--no-open", help="Open the app in a browser here.", rich_help_panel=_SERVER)
+    ] = False,
+    queue_size: Annotated[
+        int,
+        typer.Option(
+            help="People who may wait for their turn; the next one is told to come again.",
+            min=1,
+            rich_help_panel=_SERVER,
+        ),
+    ] = 20,
+) -> None:
+    """Try garments on in a browser: photographs or prepared inputs in, the picture and its stages out.
+
+    Needs the extra `app`. Nothing leaves this machine unless --share or --host let others in. Uploads and results are
+    deleted after two hours at the latest. Ctrl-C ends it.
+
+    **Examples**
+
+    ```
+    diffusers-tryon app --open
+
+    diffusers-tryon app --model user/my-tryon --dtype bfloat16 --preprocessor hub --host 0.0.0.0 --port 8000
+    ```
+    """
+    from .app import create_app, launch_app
+    from .app_generation import load_service
+
+    page = create_app(load_service(model, dtype, device, preprocessor))
+    url = launch_app(page, host, port, share, open_browser, queue_size)
+    typer.echo(f"The app runs at {url} until Ctrl-C ends it.")
+    page.block_thread()
