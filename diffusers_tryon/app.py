@@ -47,20 +47,6 @@ _CATEGORY_LABELS = {"auto": "auto", "upper": "upper body", "lower": "lower body"
 _GARMENT_TYPE_LABELS = {"auto": "auto", "worn": "worn by somebody", "flat": "laid flat"}
 
 
-class Upload(gr.Image):
-    """An image component that hands over the file as it was uploaded.
-
-    Gradio's own opens the file itself, and of one that is no picture the user would be told nothing but "Error".
-    """
-
-    is_template = True
-
-    def preprocess(self, payload: Any) -> str | None:
-        if payload is None or payload.path is None:
-            return super().preprocess(payload)
-        return payload.path
-
-
 class _Handlers:
     """What the buttons do. The names of the arguments are those of the endpoints."""
 
@@ -273,8 +259,13 @@ def _choice(label: str, labels: dict[str, str]) -> gr.Dropdown:
     return gr.Dropdown([(text, value) for value, text in labels.items()], value="auto", label=label, min_width=140)
 
 
-def _upload(label: str) -> Upload:
-    return Upload(
+def _upload(label: str) -> gr.Image:
+    """An image component that hands over the file as it was uploaded.
+
+    Gradio would open the file itself, and of one that is no picture tell the user nothing but "Error". A subclass would
+    do the same, but for each class gradio writes a stub file beside its module.
+    """
+    component = gr.Image(
         label=label,
         sources=["upload", "clipboard"],
         type="filepath",
@@ -282,6 +273,15 @@ def _upload(label: str) -> Upload:
         min_width=140,
         buttons=[],
     )
+    gradios_own = component.preprocess
+
+    def path_of(payload: Any) -> str | None:
+        # A picture as text in the request, which the programming interface allows, has no path yet.
+        is_file = payload is not None and payload.path is not None
+        return payload.path if is_file else gradios_own(payload)
+
+    component.preprocess = path_of
+    return component
 
 
 def _settings(service: TryOnService) -> tuple[list[gr.components.Component], gr.Number, list[gr.Checkbox]]:

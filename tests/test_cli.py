@@ -32,6 +32,10 @@ OPTIONS = {
         "--steps", "--sr-steps", "--guidance", "--sr-guidance", "--scheduler", "--seed", "--dtype", "--device",
         "--all-stages", "--height", "--width", "--last-stage", "--quiet", "--help",
     ],
+    "app": [
+        "--model", "--dtype", "--device", "--preprocessor", "--host", "--port", "--share", "--open", "--no-open",
+        "--queue-size", "--help",
+    ],
     "convert": ["--out", "--config", "--prediction", "--ema", "--no-ema", "--help"],
     "import": [
         "--root", "--out", "--split", "--pairs", "--category", "--recipe", "--size", "--limit", "--rows-per-shard",

@@ -37,7 +37,7 @@ def run(*command: str | Path, **options) -> str:
 def wheel(tmp_path_factory) -> Path:
     """A wheel of the checkout, built from a copy, so that nothing is left in it and nothing old is packed."""
     source = tmp_path_factory.mktemp("source")
-    for name in ("diffusers_tryon", "hub_cards"):
+    for name in ("diffusers_tryon", "hub_cards", "samples"):
         shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("setup.cfg", "pyproject.toml", "README.md", "LICENSE", "NOTICE"):
         shutil.copy(ROOT / name, source)
@@ -75,7 +75,8 @@ def configuration() -> configparser.ConfigParser:
 def test_every_package_is_listed():
     listed = configuration()["options"]["packages"].split()
     found = [path.parent for path in (ROOT / "diffusers_tryon").rglob("__init__.py")]
-    names = {".".join(path.relative_to(ROOT).parts) for path in found} | {"diffusers_tryon.hub_cards"}
+    names = {".".join(path.relative_to(ROOT).parts) for path in found}
+    names |= {"diffusers_tryon.hub_cards", "diffusers_tryon.samples"}
     assert sorted(listed) == sorted(names)
 
 
@@ -97,7 +98,9 @@ def test_the_wheel_holds_what_the_package_reads_at_run_time(wheel):
         for path in (ROOT / "diffusers_tryon").rglob("*")
         if path.is_file() and "__pycache__" not in path.parts
     ]
-    data += ["diffusers_tryon" / path.relative_to(ROOT) for path in (ROOT / "hub_cards").rglob("*") if path.is_file()]
+    packed = ("hub_cards", "samples/photos", "samples/rendered")
+    files = [path for folder in packed for path in (ROOT / folder).rglob("*") if path.is_file()]
+    data += ["diffusers_tryon" / path.relative_to(ROOT) for path in files]
     assert [str(path) for path in data if str(path) not in names] == []
     assert {name.split("/")[0] for name in names} == {
         "diffusers_tryon",
