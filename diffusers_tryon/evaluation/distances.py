@@ -12,12 +12,12 @@ import numpy as np
 def frechet_distance(features_a: np.ndarray, features_b: np.ndarray) -> float:
     """Squared Frechet distance of the normal distributions with the means and sample covariances of two sets.
 
-    |mean_a - mean_b|^2 + Tr(A + B - 2 (A B)^(1/2)) (Dowson and Landau, 1982). With A = X^T X for the centred features X,
-    and B = Y^T Y, the trace of the root is the sum of the singular values of X Y^T: no matrix root is taken, so covariances
-    without full rank (fewer samples than features) cost no accuracy.
+    |mean_a - mean_b|^2 + Tr(A + B - 2 (A B)^(1/2)) (Dowson and Landau, 1982). With A = X^T X for the centred features
+    X, and B = Y^T Y, the trace of the root is the sum of the singular values of X Y^T: no matrix root is taken, so
+    covariances without full rank (fewer samples than features) cost no accuracy.
 
-    The expectation falls with the number of samples: only figures of equal counts can be compared, and below the number of
-    features they say more about the count than about the pictures.
+    The expectation falls with the number of samples: only figures of equal counts can be compared, and below the
+    number of features they say more about the count than about the pictures.
 
     Args:
         features_a (`np.ndarray`): (N, D), N at least 2.
@@ -63,8 +63,8 @@ def kernel_distance(
     smaller = min(len(features_a), len(features_b))
     if not 2 <= subset_size <= smaller:
         raise ValueError(
-            f"`subset_size` must be from 2 to the size of the smaller set, {smaller}, got {subset_size}. Give more samples, "
-            "or draw smaller subsets and state their size beside the figure."
+            f"`subset_size` must be from 2 to the size of the smaller set, {smaller}, got {subset_size}. Give more "
+            "samples, or draw smaller subsets and state their size beside the figure."
         )
     if num_subsets < 1:
         raise ValueError(f"`num_subsets` must be at least 1, got {num_subsets}.")
