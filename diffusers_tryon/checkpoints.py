@@ -19,10 +19,19 @@ def shipped_checkpoint(name: str = DEFAULT_CHECKPOINT) -> Path:
     Raises:
         ValueError: no checkpoint of that name comes with the package.
     """
-    package = Path(__file__).resolve().parent
-    # Inside the package once it is installed, beside it in a checkout.
-    folders = [package / "hub_cards" / name, package.parent / "hub_cards" / name]
+    folders = [folder / name for folder in _card_folders()]
     for folder in folders:
         if any((folder / index).is_file() for index in _INDEX_FILES):
             return folder
     raise ValueError(f"`name` must be a checkpoint that comes with the package, got {name!r}; looked in {folders}.")
+
+
+def template_folder() -> Path:
+    """The folder of what repositories on the Hub are made from: the templates of cards, and files for all of them."""
+    return next(folder for folder in _card_folders() if folder.is_dir()) / "templates"
+
+
+def _card_folders() -> tuple[Path, Path]:
+    """Where `hub_cards` may lie: inside the package once it is installed, beside it in a checkout."""
+    package = Path(__file__).resolve().parent
+    return package / "hub_cards", package.parent / "hub_cards"

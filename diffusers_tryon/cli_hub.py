@@ -43,3 +43,36 @@ def push(
     from .hub.publish import publish
 
     typer.echo(publish(folder, repo_id, private, revision, create_pr, message, token))
+
+
+@commands.command(no_args_is_help=True)
+def card(
+    folder: Annotated[
+        Path,
+        typer.Argument(
+            help="A pipeline, a stage alone, adapters, or one of the networks that prepare photographs, as it is to "
+            "lie on the Hub.",
+            show_default=False,
+        ),
+    ],
+    repo_id: Annotated[
+        str | None,
+        typer.Option(help="user/name on the Hub, for the example code.", show_default="the training record's"),
+    ] = None,
+) -> None:
+    """Build or refresh the card of a folder, its README.md.
+
+    It tells what the configuration says, the record of training (run.json of the training script, or a
+    training_record.json written by hand) and the records of evaluation (evaluation*.json of `diffusers-tryon
+    evaluate`). What nobody recorded is called unknown. Of a card that is there, only what stands between the marks of
+    generated text is written anew; every other sentence is kept.
+
+    **Examples**
+
+    ```
+    diffusers-tryon hub card my-cascade --repo-id me/my-cascade
+    ```
+    """
+    from .hub.cards import write_card
+
+    typer.echo(f"wrote {write_card(folder, repo_id)}")

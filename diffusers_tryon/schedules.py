@@ -251,6 +251,20 @@ def _reason_against_prediction_type(scheduler: SchedulerMixin) -> str | None:
     return None
 
 
+def usable_schedulers(prediction_type: str) -> tuple[list[str], list[str]]:
+    """The names in `SCHEDULERS` that can sample from a network, and those that cannot.
+
+    Args:
+        prediction_type (`str`): What the network predicts, one of `PREDICTION_TYPES`.
+    """
+    refused = [
+        name
+        for name, setup in SCHEDULERS.items()
+        if prediction_type == "sample" and setup.class_name in _NO_SAMPLE_PREDICTION
+    ]
+    return [name for name in SCHEDULERS if name not in refused], refused
+
+
 def check_scheduler(scheduler: SchedulerMixin, prediction_type: str | None = None, name: str = "scheduler") -> None:
     """Refuse a scheduler that cannot sample from our networks.
 
@@ -269,11 +283,7 @@ def check_scheduler(scheduler: SchedulerMixin, prediction_type: str | None = Non
         )
     if reason is not None:
         predicts_sample = "sample" in (prediction_type, scheduler.config.get("prediction_type"))
-        usable = [
-            usable_name
-            for usable_name, setup in SCHEDULERS.items()
-            if not (predicts_sample and setup.class_name in _NO_SAMPLE_PREDICTION)
-        ]
+        usable, _ = usable_schedulers("sample" if predicts_sample else "v_prediction")
         raise ValueError(
             f"`{name}` is a {type(scheduler).__name__}, which cannot be used: {reason}. "
             f"These can: {', '.join(usable)} (see `diffusers_tryon.schedules`)."

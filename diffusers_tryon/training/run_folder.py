@@ -13,7 +13,8 @@ from accelerate import Accelerator
 
 from diffusers_tryon.hub.export import MODEL_FOLDER, check_base_model, save_pipeline
 from diffusers_tryon.hub.push import BackgroundPush
-from diffusers_tryon.hub.training_card import RunRecord, write_training_card
+from diffusers_tryon.hub.run_record import RunRecord
+from diffusers_tryon.hub.training_card import write_training_card
 from diffusers_tryon.models.inputs import trained_size
 from diffusers_tryon.training.checkpoints import CheckpointWriter, checkpoint_step, newest_checkpoint
 from diffusers_tryon.training.configuration import TrainingConfig, changed_settings

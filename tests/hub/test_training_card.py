@@ -17,7 +17,8 @@ from tiny_cascade import BASE_SIZE, SR_SIZE, cascade_inputs, random_unet, tiny_c
 from diffusers_tryon import ParallelUNetModel, TryOnCascadePipeline
 from diffusers_tryon.hub.export import save_pipeline
 from diffusers_tryon.hub.push import BackgroundPush
-from diffusers_tryon.hub.training_card import RunRecord, write_training_card
+from diffusers_tryon.hub.run_record import RunRecord
+from diffusers_tryon.hub.training_card import write_training_card
 from diffusers_tryon.schedules import create_scheduler
 from diffusers_tryon.training.configuration import TrainingConfig
 
@@ -68,8 +69,8 @@ def push(folder: Path, tmp_path: Path, repo_id: str = "me/run", path_in_repo: st
 
 
 def run_code_of_card(card: str, tmp_path: Path, monkeypatch) -> Image.Image:
-    """Run the card's example beside its inputs, and return the picture that it saves."""
-    (code,) = re.findall(r"```python\n(.*?)```", card, flags=re.DOTALL)
+    """Run the card's examples one after another beside their inputs, and return the picture that they save."""
+    code = "\n".join(re.findall(r"```python\n(.*?)```", card, flags=re.DOTALL))
     (tmp_path / "work").mkdir()
     for name in ("agnostic.png", "garment.png", "person_pose.json", "garment_pose.json"):
         (tmp_path / "work" / name).symlink_to(SAMPLE / name)
