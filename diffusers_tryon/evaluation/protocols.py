@@ -13,18 +13,16 @@ from typing import Literal
 
 @dataclass(frozen=True)
 class SsimSettings:
-    """How SSIM is computed: Gaussian window, constants 0.01 and 0.03, borders of half a window left out.
+    """How SSIM is computed: Gaussian window of 11 pixels and sigma 1.5, constants 0.01 and 0.03 of the range.
 
     Attributes:
         colour: "rgb": mean over the three channels; "grey": of the luma, rounded to 8 bits, as PIL converts.
-        window_size, sigma: of the Gaussian window, in pixels.
-        data_range: what the constants scale with; 1.0 for pictures in [0, 1], 255 for the same in 8 bits.
+        border: "reflected": mean over all pixels of pictures reflected at their borders, as torchmetrics takes it;
+            "left out": mean without the half window along the border, as scikit-image takes it.
     """
 
     colour: Literal["rgb", "grey"] = "rgb"
-    window_size: int = 11
-    sigma: float = 1.5
-    data_range: float = 1.0
+    border: Literal["reflected", "left out"] = "reflected"
 
 
 @dataclass(frozen=True)
@@ -177,7 +175,7 @@ PROTOCOLS: dict[str, Protocol] = {
             source="evaluate.py of github.com/sangyun884/HR-VITON; HR-VITON, arXiv 2206.14180",
             name_rule="hr-viton",
             resize_reference="bilinear",
-            ssim=SsimSettings(colour="grey", data_range=255.0),
+            ssim=SsimSettings(colour="grey", border="left out"),
             lpips=LpipsSettings("alex", size=(128, 128)),
             paired_metrics=("ssim", "mse", "lpips", "psnr", "ms_ssim"),
             published_metrics=("ssim", "mse", "lpips"),
@@ -197,7 +195,7 @@ PROTOCOLS: dict[str, Protocol] = {
             source="github.com/bcmi/DCI-VTON-Virtual-Try-On, issue 37; torch-fidelity's defaults; arXiv 2308.06101",
             name_rule="hr-viton",
             resize_reference="bilinear",
-            ssim=SsimSettings(colour="grey", data_range=255.0),
+            ssim=SsimSettings(colour="grey", border="left out"),
             lpips=LpipsSettings("alex", size=(128, 128)),
             distances=DistanceSettings("torch-fidelity", kid_seed=2020),
             paired_metrics=("ssim", "lpips", "psnr", "ms_ssim"),
@@ -335,9 +333,13 @@ def _ssim_in_words(ssim: SsimSettings | None) -> str:
     if ssim is None:
         return "not computed"
     colour = {"rgb": "of RGB, mean of the channels", "grey": "of grey pictures (PIL's 8-bit luma)"}[ssim.colour]
+    border = {
+        "reflected": "pictures reflected at their borders",
+        "left out": "without the half window along the border",
+    }[ssim.border]
     return (
-        f"{colour}; Gaussian window of {ssim.window_size} pixels, sigma {ssim.sigma}, covariances not corrected for "
-        f"the sample, data range {ssim.data_range:g}; mean over the pictures"
+        f"{colour}; Gaussian window of 11 pixels, sigma 1.5, covariances not corrected for the sample, {border}; mean "
+        "over the pictures"
     )
 
 

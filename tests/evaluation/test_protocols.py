@@ -18,8 +18,8 @@ PICTURES = {
     "tryondiffusion": (None, None, "bicubic", None, "compared"),
     "rendered": (None, None, None, None, "compared"),
 }
-TORCHMETRICS_SSIM = {"colour": "rgb", "window_size": 11, "sigma": 1.5, "data_range": 1.0}
-GREY_SSIM = {"colour": "grey", "window_size": 11, "sigma": 1.5, "data_range": 255.0}
+TORCHMETRICS_SSIM = {"colour": "rgb", "border": "reflected"}
+GREY_SSIM = {"colour": "grey", "border": "left out"}
 SSIM = {
     "catvton": TORCHMETRICS_SSIM,
     "ladi": TORCHMETRICS_SSIM,
