@@ -76,3 +76,37 @@ def card(
     from .hub.cards import write_card
 
     typer.echo(f"wrote {write_card(folder, repo_id)}")
+
+
+@commands.command("export-remote-code", no_args_is_help=True)
+def export_remote_code(
+    output: Annotated[Path, typer.Argument(help="New folder to write.", show_default=False)],
+    model: Annotated[
+        str | None, typer.Option(help="Folder or Hub id of the pipeline.", show_default="the shipped checkpoint")
+    ] = None,
+    repo_id: Annotated[
+        str | None,
+        typer.Option(help="user/name under which it is going to lie on the Hub, for the card.", show_default="OUTPUT"),
+    ] = None,
+    revision: Annotated[
+        str | None, typer.Option(help="Branch, tag or commit of a pipeline on the Hub.", show_default="main")
+    ] = None,
+    token: Annotated[
+        str | None, typer.Option(help="Token of the Hub.", show_default="that of `hf auth login` or HF_TOKEN")
+    ] = None,
+) -> None:
+    """Write a repository that loads where this package is not installed.
+
+    It brings the pipeline's code, and loads with DiffusionPipeline.from_pretrained(..., trust_remote_code=True).
+
+    **Examples**
+
+    ```
+    diffusers-tryon hub export-remote-code cascade-with-code --model my-cascade --repo-id me/cascade-with-code
+    ```
+    """
+    from .hub.remote_code import code_files
+    from .hub.remote_code import export_remote_code as export
+
+    export(output, model, repo_id, revision, token)
+    typer.echo(f"Wrote {output}. The code in it, to be read by those who load it: {', '.join(code_files())}")

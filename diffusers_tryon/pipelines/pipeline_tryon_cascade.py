@@ -36,6 +36,7 @@ from diffusers_tryon.pipelines.inputs import (
 )
 from diffusers_tryon.pipelines.lora import TryOnLoraLoaderMixin
 from diffusers_tryon.pipelines.noise_streams import NoiseStreams
+from diffusers_tryon.pipelines.own_classes import OwnClassesMixin
 from diffusers_tryon.pipelines.photos import PhotosMixin
 from diffusers_tryon.pipelines.pipeline_output import EncodedGarment, TryOnCascadePipelineOutput
 from diffusers_tryon.pipelines.stages import STAGES, CascadeStagesMixin
@@ -63,7 +64,7 @@ EXAMPLE_DOC_STRING = """
 """
 
 
-class TryOnCascadePipeline(DiffusionPipeline, CascadeStagesMixin, PhotosMixin, TryOnLoraLoaderMixin):
+class TryOnCascadePipeline(OwnClassesMixin, DiffusionPipeline, CascadeStagesMixin, PhotosMixin, TryOnLoraLoaderMixin):
     r"""
     Puts a garment on a person: a base stage makes a small image from noise, a super-resolution stage a larger one from
     noise and the small one (paper, section 3.3). Everything happens in pixel space.

@@ -1,0 +1,190 @@
+# Copyright 2026 The diffusers-tryon authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Repositories that load without this package: `DiffusionPipeline.from_pretrained(..., trust_remote_code=True)`.
+
+Such a repository holds the weights and the files of another, and the pipeline's code in four files at its root:
+networks, cascade, and the pipeline that Diffusers is pointed to. Diffusers copies the code of all repositories of a
+process into one folder and imports each file name once, so the names carry a hash of the code.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+from huggingface_hub import ModelCard, snapshot_download
+from huggingface_hub.utils import validate_repo_id
+
+from .. import __version__
+from ..inference import resolve_model
+from ..pipelines.own_classes import NETWORKS
+from ..pipelines.pipeline_tryon_cascade import TryOnCascadePipeline
+from .code_files import PACKAGE, FilePlan, write_files
+from .remote_code_pipeline import network_file
+from .upload import OWNED_FILES_NAME
+
+
+# Files of code in the order in which they import each other: the name without its hash, and the module it is for.
+_FILES = {
+    "unet_parallel": "models.unet_parallel",
+    "unet_parallel_reference": "models.unet_parallel_reference",
+    "tryon_cascade": "pipelines.pipeline_tryon_cascade",
+    "tryon_pipeline": "hub.remote_code_pipeline",
+}
+_LOADED = "tryon_pipeline"
+# The way from photographs needs the whole of the package's preprocessing.
+_LEFT_OUT = {"pipelines.pipeline_output": ("TryOnPhotosOutput",)}
+_IN_PLACE_OF = {"pipelines.photos": "hub.remote_code_photos"}
+
+# Of working copies, downloads and pushes, not of what a repository is about.
+_NOT_COPIED = (".*", "__pycache__", "*.pyc", OWNED_FILES_NAME)
+_NEW_CARD = "---\nlibrary_name: diffusers\npipeline_tag: image-to-image\ntags:\n- virtual-try-on\n---\n\n# {name}\n"
+# What the Hub calls repositories with code in them.
+_CARD_TAG = "custom_code"
+_CARD_SECTION = """\
+## Without installing the package
+
+This repository brings the code of its pipeline, written from `diffusers-tryon` {version}
+([Apache-2.0](https://www.apache.org/licenses/LICENSE-2.0)). With `trust_remote_code=True` these files run on your
+machine, so read them first:
+
+{files}
+They need `diffusers`, `torch`, `accelerate`, `numpy` and `pillow`.
+
+```python
+import json
+from pathlib import Path
+
+import torch
+from diffusers import DiffusionPipeline
+from diffusers.utils import load_image
+
+pipe = DiffusionPipeline.from_pretrained("{repo_id}", trust_remote_code=True)
+output = pipe(
+    agnostic_image=load_image("agnostic.png"),
+    garment_image=load_image("garment.png"),
+    person_pose=json.loads(Path("person_pose.json").read_text())["keypoints"],
+    garment_pose=json.loads(Path("garment_pose.json").read_text())["keypoints"],  # none for a garment laid flat
+    generator=torch.Generator().manual_seed(0),
+)
+output.images[0].save("tryon.png")
+```
+
+`pipe.try_on`, which starts from photographs, needs `pip install diffusers-tryon`. With the package
+`TryOnCascadePipeline.from_pretrained("{repo_id}")` loads this repository too, by the code of the package and without
+`trust_remote_code`.
+
+"""
+
+
+def export_remote_code(
+    output: Path,
+    model: str | None = None,
+    repo_id: str | None = None,
+    revision: str | None = None,
+    token: str | None = None,
+) -> Path:
+    """Write a repository that loads without this package, from a pipeline.
+
+    All files of the pipeline's folder are copied as they are, weights of all variants included. New are the code, its
+    places in `model_index.json`, and a section and a tag in the card.
+
+    Args:
+        output (`Path`): Folder to write, which must not exist or be empty. It is written beside and renamed.
+        model (`str`, *optional*): Folder or Hub id of the pipeline; the checkpoint that comes with the package if None.
+        repo_id (`str`, *optional*): "user/name" under which it is going to lie on the Hub, for the card; the card
+            names the folder if not given.
+        revision (`str`, *optional*): Of a `model` on the Hub.
+        token (`str`, *optional*): Of the Hub.
+
+    Returns:
+        `Path`: `output`.
+
+    Raises:
+        ValueError: `output` holds something, `model` is no pipeline, or one of its networks is not a class of this
+            package.
+        OSError: a file cannot be read, downloaded or written.
+    """
+    if output.exists() and not (output.is_dir() and not any(output.iterdir())):
+        raise ValueError(f"`output` must be a new or empty folder, {output} is there already.")
+    if repo_id is not None:
+        validate_repo_id(repo_id)
+    source = resolve_model(model)
+    if not Path(source).is_dir():
+        source = snapshot_download(source, revision=revision, token=token)
+    index = _read_index(Path(source))
+    code = code_files()
+    temporary = output.with_name(f".{output.name}.partial")
+    shutil.rmtree(temporary, ignore_errors=True)
+    try:
+        shutil.copytree(source, temporary, ignore=shutil.ignore_patterns(*_NOT_COPIED))
+        for name, text in code.items():
+            (temporary / name).write_text(text)
+        _write_index(temporary, index, [name.removesuffix(".py") for name in code])
+        _write_card(temporary / "README.md", list(code), repo_id or output.name)
+        os.replace(temporary, output)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return output
+
+
+def code_files() -> dict[str, str]:
+    """The pipeline's code: the texts of the files by their names, the last of which is the one to load."""
+    code_hash = hashlib.sha256("".join(_write("").values()).encode()).hexdigest()[:8]
+    return {f"{name}.py": text for name, text in _write(f"_{code_hash}").items()}
+
+
+def _write(suffix: str) -> dict[str, str]:
+    plans = [FilePlan(f"{name}{suffix}", head, head == _FILES[_LOADED]) for name, head in _FILES.items()]
+    return write_files(plans, __version__, _LEFT_OUT, _IN_PLACE_OF)
+
+
+def _read_index(folder: Path) -> dict[str, Any]:
+    """The index of the pipeline in a folder, whose networks are classes of this package."""
+    path = folder / TryOnCascadePipeline.config_name
+    if not path.is_file():
+        raise ValueError(f"`model` must be a pipeline, {folder} has no {path.name}.")
+    index = json.loads(path.read_text())
+    name = index.get("_class_name")
+    if isinstance(name, list):
+        raise ValueError(
+            "`model` must be a pipeline as the package saves it, and this repository brings code already."
+        )
+    if name != TryOnCascadePipeline.__name__:
+        raise ValueError(f"`model` must be a {TryOnCascadePipeline.__name__}, got a {name}.")
+    for component, (library, class_name) in _components(index).items():
+        if library != "diffusers" and class_name not in NETWORKS:
+            raise ValueError(
+                f"The component `{component}` is a {class_name} of {library}, which is not code of {PACKAGE} and "
+                f"cannot be written into a repository."
+            )
+    return index
+
+
+def _components(index: dict[str, Any]) -> dict[str, list[str]]:
+    return {name: entry for name, entry in index.items() if isinstance(entry, list) and entry[0] is not None}
+
+
+def _write_index(folder: Path, index: dict[str, Any], code_names: list[str]) -> None:
+    """Name files of code in the index, and put one into the folder of each network."""
+    files = {f"{PACKAGE}.{head}": name for head, name in zip(_FILES.values(), code_names)}
+    for component, (_, class_name) in _components(index).items():
+        if class_name in NETWORKS:
+            file, text = network_file(files[NETWORKS[class_name].__module__], class_name)
+            (folder / component / f"{file}.py").write_text(text)
+            index[component] = [file, class_name]
+    index["_class_name"] = [code_names[-1], TryOnCascadePipeline.__name__]
+    (folder / TryOnCascadePipeline.config_name).write_text(json.dumps(index, indent=2, sort_keys=True) + "\n")
+
+
+def _write_card(path: Path, code_names: list[str], repo_id: str) -> None:
+    """Say before the card's first section how the repository loads; a repository without a card gets a small one."""
+    card = ModelCard(path.read_text() if path.is_file() else _NEW_CARD.format(name=repo_id.split("/")[-1]))
+    card.data.tags = list(dict.fromkeys([*(card.data.tags or []), _CARD_TAG]))
+    files = "".join(f"- `{name}`\n" for name in code_names)
+    section = _CARD_SECTION.format(files=files, version=__version__, repo_id=repo_id)
+    head, heading, rest = card.text.partition("\n## ")
+    card.text = f"{head.rstrip()}\n\n{section}{heading.lstrip()}{rest}".rstrip() + "\n"
+    card.save(path)
