@@ -9,7 +9,6 @@ is repeated and goes on where it stopped.
 
 import hashlib
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +22,7 @@ from ..image_files import write_image
 from ..pipelines.pipeline_tryon_cascade import TryOnCascadePipeline
 from .baselines import pasted_garment
 from .cases import Case, Cases
-from .layout import MODEL, SETTINGS_NAME, picture_path
+from .layout import MODEL, claim_folder, picture_path
 
 
 # Arguments of the pipeline's call that follow from a case.
@@ -79,7 +78,7 @@ def produce(
             f"`cases` must be of the size of the pipeline's pictures, height {size[0]} and width {size[1]}, got "
             f"{cases.size[0]} and {cases.size[1]}."
         )
-    _claim_folder(folder, describe_settings(cases, pipeline, call_arguments, batch_size), process_index)
+    claim_folder(folder, describe_settings(cases, pipeline, call_arguments, batch_size), process_index)
     chunks = [range(first, min(first + batch_size, len(cases))) for first in range(0, len(cases), batch_size)]
     own = chunks[process_index::num_processes]
     with tqdm(total=sum(map(len, own)), desc="try-on", unit="case", disable=not show_progress) as bar:
@@ -133,37 +132,6 @@ def weights_sha256(pipeline: TryOnCascadePipeline) -> str:
                 digest.update(f"{component_name}.{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
                 digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()
-
-
-def _claim_folder(folder: Path, settings: dict[str, Any], process_index: int) -> None:
-    """Write `settings.json`, or compare with the one that is there."""
-    path = folder / SETTINGS_NAME
-    if path.is_file():
-        differences = _differences(json.loads(path.read_text()), settings)
-        if differences:
-            raise ValueError(
-                f"`folder` must be new, {folder} holds pictures that were made otherwise: {'; '.join(differences)}."
-            )
-        return
-    if folder.is_dir() and any(folder.iterdir()):
-        raise ValueError(f"`folder` must be new or hold an evaluation, {folder} has no {SETTINGS_NAME}.")
-    folder.mkdir(parents=True, exist_ok=True)
-    # Every process writes the same, whichever comes last.
-    partial = folder / f".{SETTINGS_NAME}.{process_index}"
-    partial.write_text(json.dumps(settings, indent=2) + "\n")
-    os.replace(partial, path)
-
-
-def _differences(there: Any, wanted: Any, name: str = "") -> list[str]:
-    """Each value in which two JSON objects differ, in words."""
-    if isinstance(there, dict) and isinstance(wanted, dict):
-        keys = list(dict.fromkeys([*there, *wanted]))
-        return [
-            difference
-            for key in keys
-            for difference in _differences(there.get(key), wanted.get(key), f"{name}.{key}" if name else key)
-        ]
-    return [] if there == wanted else [f"{name} was {json.dumps(there)} and is now {json.dumps(wanted)}"]
 
 
 def _files(folder: Path, cases: Cases, index: int) -> list[Path]:

@@ -18,8 +18,10 @@ Every file is written beside and renamed, so what is there is whole, and an inte
 """
 
 import json
+import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -40,8 +42,8 @@ class CaseRecord:
 
     Attributes:
         id: name of the case and of its files.
-        category: "upper", "lower" or "dress".
-        garment_type: "worn" or "flat".
+        category: "upper", "lower" or "dress"; "unknown" for pictures from elsewhere.
+        garment_type: "worn" or "flat"; "unknown" for pictures from elsewhere.
         person_pose, garment_pose: (18, 3) float32, the networks' format; zeros for a flat garment.
         noise_seed: of the noise that the model starts from.
     """
@@ -77,3 +79,43 @@ def case_ids(folder: Path) -> list[str]:
 def picture_path(folder: Path, kind: str, case_id: str) -> Path:
     """Where a picture of a case lies; `kind` is a folder's name in the table above."""
     return folder / kind / f"{case_id}.png"
+
+
+def claim_folder(folder: Path, settings: dict[str, Any], process_index: int = 0) -> None:
+    """Write `settings.json`, or compare with the one that is there.
+
+    Args:
+        folder (`Path`): the evaluation's, made if missing.
+        settings (`dict`): JSON; how its pictures are made.
+        process_index (`int`): this process, of those that claim the folder for the same settings.
+
+    Raises:
+        ValueError: the folder holds pictures of other settings (every difference is named) or something else.
+    """
+    path = folder / SETTINGS_NAME
+    if path.is_file():
+        differences = _differences(json.loads(path.read_text()), settings)
+        if differences:
+            raise ValueError(
+                f"`folder` must be new, {folder} holds pictures that were made otherwise: {'; '.join(differences)}."
+            )
+        return
+    if folder.is_dir() and any(folder.iterdir()):
+        raise ValueError(f"`folder` must be new or hold an evaluation, {folder} has no {SETTINGS_NAME}.")
+    folder.mkdir(parents=True, exist_ok=True)
+    # Every process writes the same, whichever comes last.
+    partial = folder / f".{SETTINGS_NAME}.{process_index}"
+    partial.write_text(json.dumps(settings, indent=2) + "\n")
+    os.replace(partial, path)
+
+
+def _differences(there: Any, wanted: Any, name: str = "") -> list[str]:
+    """Each value in which two JSON objects differ, in words."""
+    if isinstance(there, dict) and isinstance(wanted, dict):
+        keys = list(dict.fromkeys([*there, *wanted]))
+        return [
+            difference
+            for key in keys
+            for difference in _differences(there.get(key), wanted.get(key), f"{name}.{key}" if name else key)
+        ]
+    return [] if there == wanted else [f"{name} was {json.dumps(there)} and is now {json.dumps(wanted)}"]

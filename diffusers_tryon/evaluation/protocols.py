@@ -245,8 +245,8 @@ PROTOCOLS: dict[str, Protocol] = {
                 "nothing about photographs.",
                 "FID and KID are left out: the network behind them was trained on photographs.",
                 "The edited region is what counts: outside it the photograph is given.",
-                "Where label maps and keypoints of the true picture are known, the garment's colour and pattern, joints "
-                "and labels are compared too.",
+                "Where label maps and keypoints of the true picture are known, the garment's colour and pattern, "
+                "joints and labels are compared too.",
             ),
         ),
     )
