@@ -6,6 +6,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 # Two test processes of one thread each: the models of the suite are too small to gain from more threads.
 TEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
+CHROMIUM := DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends chromium
 SAMPLE := samples/rendered
 
 .PHONY: help demo install test test-slow lint format clean
@@ -32,6 +33,12 @@ $(VENV)/.installed-test: $(VENV)/.installed
 	$(PIP) install -q -c constraints.txt --no-build-isolation -e ".[test]"
 	@touch $@
 
+# The app is tested in Debian's Chromium, if it is there or may be installed; otherwise those tests are skipped.
+$(VENV)/.browser: $(VENV)/.installed-test
+	@command -v chromium >/dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && { \
+		$(CHROMIUM) || { apt-get update -qq && $(CHROMIUM); }; }; } >/dev/null 2>&1 </dev/null || true
+	@touch $@
+
 install: $(VENV)/.installed
 
 demo: $(VENV)/.installed
@@ -43,10 +50,10 @@ demo: $(VENV)/.installed
 	@mv out/tryon_stages.png out/stages.png
 	@echo "inputs and stages side by side: out/stages.png"
 
-test: $(VENV)/.installed-test
+test: $(VENV)/.browser
 	$(TEST)
 
-test-slow: $(VENV)/.installed-test
+test-slow: $(VENV)/.browser
 	$(TEST) -m slow
 
 lint: $(VENV)/.installed-test

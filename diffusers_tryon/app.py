@@ -15,7 +15,7 @@ from typing import Any
 
 from .app_examples import photograph_examples, prepared_examples
 from .app_generation import DEFAULT_GUIDANCE, STAGE_TITLES, Sampling, TryOnResult, TryOnService
-from .schedules import DEFAULT_STEPS
+from .schedules import DEFAULT_STEPS, SCHEDULERS
 
 
 try:
@@ -40,72 +40,90 @@ _BUTTONS = ["download", "fullscreen"]
 _CSS = """
 #result { min-height: 16rem; }
 #result img { max-height: 34rem; object-fit: contain; }
-.stages img { image-rendering: pixelated; }
-.stages .caption-label { white-space: normal; max-width: 100%; font-size: var(--text-xs); }
+#stages .grid-wrap { height: auto; min-height: 0; max-height: none; }
+#stages img { image-rendering: pixelated; }
+#stages .caption-label { white-space: normal; max-width: 100%; font-size: var(--text-xs); }
 """
 _CATEGORY_LABELS = {"auto": "auto", "upper": "upper body", "lower": "lower body", "dress": "dress"}
 _GARMENT_TYPE_LABELS = {"auto": "auto", "worn": "worn by somebody", "flat": "laid flat"}
 
 
+# A file that was uploaded; gradio has seen to it that `path` lies in its folder of uploads.
+UploadedFile = dict[str, Any] | None
+
+
 class _Handlers:
-    """What the buttons do. The names of the arguments are those of the endpoints."""
+    """What the buttons do. The names of the arguments are those of the endpoints.
+
+    The values are as the browser sends them (`preprocess=False`): gradio would open pictures itself, and of one that
+    is none tell the user nothing but "Error".
+    """
 
     def __init__(self, service: TryOnService):
         self.service = service
 
     def try_on(
         self,
-        person_photo: str | None,
-        garment_photo: str | None,
-        category: str,
-        garment_type: str,
-        scheduler: str,
-        steps: int,
-        sr_steps: int,
-        guidance: float,
-        sr_guidance: float,
-        seed: int | None,
-        random_seed: bool,
-        show_stages: bool,
-        show_intermediates: bool,
+        person_photo: UploadedFile,
+        garment_photo: UploadedFile,
+        category: str = "auto",
+        garment_type: str = "auto",
+        scheduler: str = _OWN_SCHEDULER,
+        steps: int = DEFAULT_STEPS["base"],
+        sr_steps: int = DEFAULT_STEPS["sr"],
+        guidance: float = DEFAULT_GUIDANCE,
+        sr_guidance: float = DEFAULT_GUIDANCE,
+        seed: int | None = 0,
+        random_seed: bool = False,
+        show_stages: bool = True,
+        show_intermediates: bool = True,
         progress: gr.Progress = gr.Progress(),
     ) -> tuple:
         """Show the person of one photograph in the garment of another."""
-        with _errors_for_people([person_photo, garment_photo]):
+        photos = _paths({"person_photo": person_photo, "garment_photo": garment_photo})
+        with _errors_for_people(photos):
             sampling = _sampling(scheduler, steps, sr_steps, guidance, sr_guidance, seed, random_seed)
-            result = self.service.try_on(person_photo, garment_photo, category, garment_type, sampling, progress)
+            result = self.service.try_on(
+                **photos, category=category, garment_type=garment_type, sampling=sampling, on_progress=progress
+            )
             return _shown(result, sampling.seed, show_stages, show_intermediates)
 
     def try_on_prepared(
         self,
-        agnostic_image: str | None,
-        garment_image: str | None,
-        agnostic_mask: str | None,
-        person_pose: str | None,
-        garment_pose: str | None,
-        scheduler: str,
-        steps: int,
-        sr_steps: int,
-        guidance: float,
-        sr_guidance: float,
-        seed: int | None,
-        random_seed: bool,
-        show_stages: bool,
-        show_intermediates: bool,
+        agnostic_image: UploadedFile,
+        garment_image: UploadedFile,
+        person_pose: UploadedFile,
+        agnostic_mask: UploadedFile = None,
+        garment_pose: UploadedFile = None,
+        scheduler: str = _OWN_SCHEDULER,
+        steps: int = DEFAULT_STEPS["base"],
+        sr_steps: int = DEFAULT_STEPS["sr"],
+        guidance: float = DEFAULT_GUIDANCE,
+        sr_guidance: float = DEFAULT_GUIDANCE,
+        seed: int | None = 0,
+        random_seed: bool = False,
+        show_stages: bool = True,
+        show_intermediates: bool = True,
         progress: gr.Progress = gr.Progress(),
     ) -> tuple:
         """Try on with a person whose clothes are painted over, a garment that is cut out, and their poses."""
-        files = {
-            "agnostic_image": agnostic_image,
-            "garment_image": garment_image,
-            "agnostic_mask": agnostic_mask,
-            "person_pose": person_pose,
-            "garment_pose": garment_pose,
-        }
-        with _errors_for_people(list(files.values())):
+        files = _paths(
+            {
+                "agnostic_image": agnostic_image,
+                "garment_image": garment_image,
+                "person_pose": person_pose,
+                "agnostic_mask": agnostic_mask,
+                "garment_pose": garment_pose,
+            }
+        )
+        with _errors_for_people(files):
             sampling = _sampling(scheduler, steps, sr_steps, guidance, sr_guidance, seed, random_seed)
             result = self.service.try_on_prepared(files, sampling, progress)
             return _shown(result, sampling.seed, show_stages, show_intermediates)
+
+
+def _paths(files: dict[str, UploadedFile]) -> dict[str, str | None]:
+    return {name: file["path"] if file else None for name, file in files.items()}
 
 
 def _sampling(
@@ -119,14 +137,19 @@ def _sampling(
 ) -> Sampling:
     if random_seed:
         seed = random.randint(0, MAX_SEED)
-    elif seed is None:
-        raise ValueError("`seed` is missing: give a number, or take a random one.")
+    elif not isinstance(seed, int) or not 0 <= seed <= MAX_SEED:
+        raise ValueError(f"`seed` must be a whole number from 0 to {MAX_SEED}, got {seed}.")
+    for stage, count in (("base", steps), ("SR", sr_steps)):
+        if not isinstance(count, int) or not 1 <= count <= MAX_STEPS:
+            raise ValueError(f"The {stage} steps must be a whole number from 1 to {MAX_STEPS}, got {count}.")
     own = scheduler == _OWN_SCHEDULER
+    if not own and scheduler not in SCHEDULERS:
+        raise ValueError(f"`scheduler` must be {_OWN_SCHEDULER} or one of {', '.join(SCHEDULERS)}, got {scheduler}.")
     return Sampling(None if own else scheduler, steps, sr_steps, guidance, sr_guidance, seed)
 
 
 @contextmanager
-def _errors_for_people(files: list[str | None]) -> Iterator[None]:
+def _errors_for_people(files: dict[str, str | None]) -> Iterator[None]:
     """Turn what a user got wrong into a message on their screen; of anything else the log alone has the details.
 
     gradio logs either with its traceback.
@@ -134,19 +157,19 @@ def _errors_for_people(files: list[str | None]) -> Iterator[None]:
     try:
         yield
     except (ValueError, ImportError) as error:
-        raise gr.Error(_readable(str(error), [Path(file) for file in files if file])) from error
+        raise gr.Error(_readable(str(error), files)) from error
     except Exception as error:
         raise gr.Error(_UNEXPECTED) from error
 
 
-def _readable(message: str, files: list[Path]) -> str:
+def _readable(message: str, files: dict[str, str | None] | None = None) -> str:
     """A message of the library in the words of the screen: without the folders of uploads, arguments by their labels.
 
     gradio shows it as HTML.
     """
-    for file in files:
-        message = message.replace(str(file), file.name)
-    message = re.sub(r"`([a-z_]+)`", lambda name: name[1].replace("_", " "), message)
+    for path in filter(None, (files or {}).values()):
+        message = message.replace(path, Path(path).name)
+    message = re.sub(r"`([a-z_]+)`", lambda name: f"the {name[1].replace('_', ' ')}", message)
     return html.escape(message[:1].upper() + message[1:], quote=False)
 
 
@@ -168,7 +191,7 @@ def _report(result: TryOnResult, seed: int) -> str:
     """Markdown: size, seed, seconds, and a line for each warning."""
     seconds = ", ".join(f"{_TITLES[name]} {value:.1f} s" for name, value in result.seconds.items())
     lines = [f"{result.image.width} x {result.image.height} pixels, seed {seed}; {seconds}."]
-    lines += [f"**Note:** {_readable(warning, [])}" for warning in result.warnings]
+    lines += [f"**Note:** {_readable(warning)}" for warning in result.warnings]
     return "\n\n".join(lines)
 
 
@@ -218,6 +241,7 @@ def create_app(service: TryOnService, title: str = "Virtual try-on") -> gr.Block
                 [*own_inputs, *inputs],
                 outputs,
                 api_name=handler.__name__,
+                preprocess=False,
                 concurrency_limit=1,
                 concurrency_id="networks",
                 scroll_to_output=True,
@@ -228,12 +252,12 @@ def create_app(service: TryOnService, title: str = "Virtual try-on") -> gr.Block
 
 def _photographs_tab() -> tuple[list[gr.components.Component], gr.Button]:
     with gr.Row():
-        person_photo = _upload("Person photo")
-        garment_photo = _upload("Garment photo")
+        person_photo = _upload("person_photo", "Person photo")
+        garment_photo = _upload("garment_photo", "Garment photo")
     with gr.Row():
         category = _choice("Category", _CATEGORY_LABELS)
         garment_type = _choice("Garment type", _GARMENT_TYPE_LABELS)
-    button = gr.Button("Try it on", variant="primary", elem_id="try-on")
+    button = gr.Button("Try it on", variant="primary")
     inputs = [person_photo, garment_photo, category, garment_type]
     gr.Examples(photograph_examples(), inputs, cache_examples=False, api_visibility="private", visible_columns=[0, 1])
     return inputs, button
@@ -241,17 +265,15 @@ def _photographs_tab() -> tuple[list[gr.components.Component], gr.Button]:
 
 def _prepared_tab() -> tuple[list[gr.components.Component], gr.Button]:
     with gr.Row():
-        agnostic_image = _upload("Agnostic image")
-        garment_image = _upload("Garment image")
-        agnostic_mask = _upload("Agnostic mask (optional)")
+        agnostic_image = _upload("agnostic_image", "Agnostic image")
+        garment_image = _upload("garment_image", "Garment image")
+        agnostic_mask = _upload("agnostic_mask", "Agnostic mask (optional)")
     with gr.Row():
-        person_pose = gr.File(label="Person pose (JSON)", file_types=[".json"], height=110, min_width=140)
-        garment_pose = gr.File(
-            label="Garment pose (JSON), none if it lies flat", file_types=[".json"], height=110, min_width=140
-        )
-    button = gr.Button("Try it on", variant="primary", elem_id="try-on-prepared")
-    inputs = [agnostic_image, garment_image, agnostic_mask, person_pose, garment_pose]
-    gr.Examples(prepared_examples(), inputs, cache_examples=False, api_visibility="private", visible_columns=[0, 1, 2])
+        person_pose = _upload_pose("person_pose", "Person pose (JSON)")
+        garment_pose = _upload_pose("garment_pose", "Garment pose (JSON), none if it lies flat")
+    button = gr.Button("Try it on", variant="primary")
+    inputs = [agnostic_image, garment_image, person_pose, agnostic_mask, garment_pose]
+    gr.Examples(prepared_examples(), inputs, cache_examples=False, api_visibility="private", visible_columns=[0, 1, 3])
     return inputs, button
 
 
@@ -259,67 +281,50 @@ def _choice(label: str, labels: dict[str, str]) -> gr.Dropdown:
     return gr.Dropdown([(text, value) for value, text in labels.items()], value="auto", label=label, min_width=140)
 
 
-def _upload(label: str) -> gr.Image:
-    """An image component that hands over the file as it was uploaded.
-
-    Gradio would open the file itself, and of one that is no picture tell the user nothing but "Error". A subclass would
-    do the same, but for each class gradio writes a stub file beside its module.
-    """
-    component = gr.Image(
+def _upload(name: str, label: str) -> gr.Image:
+    return gr.Image(
         label=label,
         sources=["upload", "clipboard"],
-        type="filepath",
         height=_UPLOAD_HEIGHT,
         min_width=140,
         buttons=[],
+        elem_id=name,
     )
-    gradios_own = component.preprocess
 
-    def path_of(payload: Any) -> str | None:
-        # A picture as text in the request, which the programming interface allows, has no path yet.
-        is_file = payload is not None and payload.path is not None
-        return payload.path if is_file else gradios_own(payload)
 
-    component.preprocess = path_of
-    return component
+def _upload_pose(name: str, label: str) -> gr.File:
+    return gr.File(label=label, file_types=[".json"], height=160, min_width=140, elem_id=name)
 
 
 def _settings(service: TryOnService) -> tuple[list[gr.components.Component], gr.Number, list[gr.Checkbox]]:
     """The settings of sampling in the order of the endpoints, the seed among them, and what is to be shown."""
     has_sr = "sr" in service.stages
+    schedulers = [("the model's own", _OWN_SCHEDULER), *service.schedulers()]
     with gr.Accordion("Settings", open=False):
-        scheduler = gr.Dropdown(
-            [("the model's own", _OWN_SCHEDULER), *service.schedulers()], value=_OWN_SCHEDULER, label="Scheduler"
-        )
         with gr.Row():
-            steps = _steps("base", True)
-            sr_steps = _steps("sr", has_sr)
-        with gr.Row():
-            guidance = _guidance("base", True)
-            sr_guidance = _guidance("sr", has_sr)
-        with gr.Row():
+            scheduler = gr.Dropdown(schedulers, value=_OWN_SCHEDULER, label="Scheduler", min_width=140)
             seed = gr.Number(0, label="Seed", minimum=0, maximum=MAX_SEED, precision=0, min_width=140)
-            random_seed = gr.Checkbox(False, label="A new seed each time", min_width=140)
         with gr.Row():
-            show_stages = gr.Checkbox(True, label="Show each stage", min_width=140)
+            steps = gr.Slider(1, MAX_STEPS, DEFAULT_STEPS["base"], step=1, label="Base steps", min_width=140)
+            sr_steps = gr.Slider(
+                1, MAX_STEPS, DEFAULT_STEPS["sr"], step=1, label="SR steps", visible=has_sr, min_width=140
+            )
+        with gr.Row():
+            guidance = gr.Slider(0, MAX_GUIDANCE, DEFAULT_GUIDANCE, step=0.1, label="Base guidance", min_width=140)
+            sr_guidance = gr.Slider(
+                0, MAX_GUIDANCE, DEFAULT_GUIDANCE, step=0.1, label="SR guidance", visible=has_sr, min_width=140
+            )
+        with gr.Row():
+            random_seed = gr.Checkbox(False, label="Random seed", min_width=140)
+            show_stages = gr.Checkbox(True, label="Show stages", min_width=140)
             show_intermediates = gr.Checkbox(True, label="Show intermediates", min_width=140)
     settings = [scheduler, steps, sr_steps, guidance, sr_guidance, seed, random_seed]
     return settings, seed, [show_stages, show_intermediates]
 
 
-def _steps(stage: str, visible: bool) -> gr.Slider:
-    label = f"Steps, {_TITLES[stage]}"
-    return gr.Slider(1, MAX_STEPS, DEFAULT_STEPS[stage], step=1, label=label, visible=visible, min_width=140)
-
-
-def _guidance(stage: str, visible: bool) -> gr.Slider:
-    label = f"Guidance, {_TITLES[stage]}"
-    return gr.Slider(0, MAX_GUIDANCE, DEFAULT_GUIDANCE, step=0.1, label=label, visible=visible, min_width=140)
-
-
 def _results() -> tuple[gr.Image, gr.Markdown, gr.Gallery]:
     image = gr.Image(label="Result", format="png", buttons=_BUTTONS, elem_id="result")
-    report = gr.Markdown(elem_id="report")
+    report = gr.Markdown(label="Report", elem_id="report")
     stages = gr.Gallery(
         label="Stages",
         format="png",
@@ -327,7 +332,6 @@ def _results() -> tuple[gr.Image, gr.Markdown, gr.Gallery]:
         height="auto",
         object_fit="contain",
         elem_id="stages",
-        elem_classes="stages",
         buttons=_BUTTONS,
     )
     return image, report, stages

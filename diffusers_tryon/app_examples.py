@@ -21,6 +21,6 @@ def photograph_examples() -> list[list[str]]:
 
 
 def prepared_examples() -> list[list[str]]:
-    """Rows of agnostic image, garment image, agnostic mask, person pose and garment pose."""
-    names = ("agnostic.png", "garment.png", "agnostic_mask.png", "person_pose.json", "garment_pose.json")
+    """Rows of agnostic image, garment image, person pose, agnostic mask and garment pose."""
+    names = ("agnostic.png", "garment.png", "person_pose.json", "agnostic_mask.png", "garment_pose.json")
     return [[str(samples_folder() / "rendered" / name) for name in names]]

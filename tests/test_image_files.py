@@ -55,6 +55,13 @@ def test_another_kind_of_file_is_refused(tmp_path):
         read_image(tmp_path / "notes.png", "garment_image")
 
 
+def test_a_program_in_place_of_a_picture_is_not_run(picture, tmp_path):
+    picture.save(tmp_path / "program.eps")
+    (tmp_path / "program.eps").rename(tmp_path / "picture.png")
+    with pytest.raises(ValueError, match="`garment_image` must be a picture file such as PNG or JPEG"):
+        read_image(tmp_path / "picture.png", "garment_image")
+
+
 @pytest.mark.parametrize("suffix", ["png", "jpg"])
 def test_a_file_cut_short_is_refused(suffix, tmp_path):
     noise = Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8))
