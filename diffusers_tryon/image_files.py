@@ -26,6 +26,8 @@ def read_image(file: str | Path | BytesIO, name: str) -> Image.Image:
         raise ValueError(f"`{name}` must be a picture file, there is none at {file}.")
     try:
         with Image.open(file) as image:
+            if image.format == "EPS":
+                raise UnidentifiedImageError("an EPS file is a program, which PIL would run")
             return ImageOps.exif_transpose(image)
     except UnidentifiedImageError as error:
         raise ValueError(f"`{name}` must be a picture file such as PNG or JPEG, {what} is not.") from error
