@@ -61,14 +61,15 @@ class _Module:
     """A module of the package, taken apart.
 
     Args:
+        root (`Path`): the folder that the package lies in.
         name (`str`): its name within the package.
         left_out (`Iterable[str]`): names defined at its top that are not wanted.
     """
 
-    def __init__(self, name: str, left_out: Iterable[str] = ()):
+    def __init__(self, root: Path, name: str, left_out: Iterable[str]):
         self.name = name
         self.path = f"{PACKAGE}/{name.replace('.', '/')}.py"
-        self.text = (Path(__file__).resolve().parents[2] / self.path).read_text()
+        self.text = (root / self.path).read_text(encoding="utf-8")
         self.docstring: ast.stmt | None = None
         self.statements: list[ast.stmt] = []
         self._imports: list[_Import] = []
@@ -170,6 +171,7 @@ class _Module:
 
 
 def write_files(
+    root: Path,
     plans: list[FilePlan],
     version: str,
     left_out: Mapping[str, tuple[str, ...]],
@@ -178,47 +180,40 @@ def write_files(
     """The texts of files, by their names without ".py".
 
     Args:
+        root (`Path`): The folder that the package lies in.
         plans (`list[FilePlan]`): In an order in which files import only from those before them.
-        version (`str`): Of the package, for the line that says where a file comes from.
+        version (`str`): Of the package, for the lines that say where a file comes from.
         left_out (`Mapping[str, tuple[str, ...]]`): Of modules, by their names within the package, what is defined
             there but not written.
-        in_place_of (`Mapping[str, str]`): Modules that are written in place of others, which are not read.
+        in_place_of (`Mapping[str, str]`): Modules that are not read, and those that are written in their place.
 
     Raises:
         ValueError: code that cannot be written so, with the module, the line and the reason.
     """
-    homes: dict[str, str] = {}
     modules: dict[str, _Module] = {}
+
+    def closure(name: str, above: tuple[str, ...] = ()) -> list[str]:
+        """A module and all that it imports of the package, each after what it imports itself."""
+        if name in above:
+            raise ValueError(f"Cannot write modules into files that import each other: {' -> '.join((*above, name))}.")
+        if name not in modules:
+            modules[name] = _Module(root, in_place_of.get(name, name), left_out.get(name, ()))
+        needed: dict[str, None] = {}
+        for item in modules[name].package_imports:
+            needed |= dict.fromkeys(closure(_within(item), (*above, name)))
+        return [*needed, name]
+
+    homes: dict[str, str] = {}
     texts = {}
     for plan in plans:
-        new = []
-        for name in _closure(plan.head, left_out, in_place_of, modules, ()):
-            if name not in homes:
-                homes[name] = plan.name
-                new.append(modules[name])
+        new = [name for name in closure(plan.head) if name not in homes]
+        homes |= dict.fromkeys(new, plan.name)
+        own = [modules[name] for name in new]
         if not plan.may_know_its_place:
-            for module in new:
+            for module in own:
                 module.check_place()
-        texts[plan.name] = _FileWriter(plan, new, homes, modules, in_place_of).text(version)
+        texts[plan.name] = _FileWriter(plan, own, homes, modules, in_place_of).text(version)
     return texts
-
-
-def _closure(
-    name: str,
-    left_out: Mapping[str, tuple[str, ...]],
-    in_place_of: Mapping[str, str],
-    modules: dict[str, _Module],
-    above: tuple[str, ...],
-) -> list[str]:
-    """A module and all that it imports of the package, each after what it imports itself; `modules` gets them."""
-    if name in above:
-        raise ValueError(f"Cannot write modules into files: {' imports '.join((*above, name))}.")
-    if name not in modules:
-        modules[name] = _Module(in_place_of.get(name, name), left_out.get(name, ()))
-    names: dict[str, None] = {}
-    for item in modules[name].package_imports:
-        names |= dict.fromkeys(_closure(_within(item), left_out, in_place_of, modules, (*above, name)))
-    return [*names, name]
 
 
 class _FileWriter:
@@ -279,6 +274,9 @@ class _FileWriter:
         return (_import_block(standard), _import_block(outside - standard)), sorted(others, key=str)
 
     def _bind(self, bound: dict[str, object], name: str, meaning: object, module: _Module) -> None:
+        # `import a.b` and `import a.c` bind the same `a`.
+        if isinstance(meaning, _Import) and meaning.name is None and meaning.bound == meaning.module.split(".")[0]:
+            meaning = meaning.bound
         if bound.setdefault(name, meaning) != meaning:
             raise module.refusal(f"another module in the same file means something else by `{name}`")
 

@@ -11,21 +11,26 @@ import hashlib
 import json
 import os
 import shutil
+import tempfile
 from pathlib import Path
 from typing import Any
 
-from huggingface_hub import ModelCard, snapshot_download
+from huggingface_hub import snapshot_download
 from huggingface_hub.utils import validate_repo_id
 
 from .. import __version__
 from ..inference import resolve_model
 from ..pipelines.own_classes import NETWORKS
 from ..pipelines.pipeline_tryon_cascade import TryOnCascadePipeline
+from .card_facts import read_json
+from .card_text import find_blocks, read_front_matter, refresh_front_matter, split_card
+from .cards import CARD_NAME, write_card
 from .code_files import PACKAGE, FilePlan, write_files
 from .remote_code_pipeline import network_file
 from .upload import OWNED_FILES_NAME
 
 
+_ROOT = Path(__file__).resolve().parents[2]
 # Files of code in the order in which they import each other: the name without its hash, and the module it is for.
 _FILES = {
     "unet_parallel": "models.unet_parallel",
@@ -34,13 +39,14 @@ _FILES = {
     "tryon_pipeline": "hub.remote_code_pipeline",
 }
 _LOADED = "tryon_pipeline"
+# Of the length of what comes there, so that lines are broken alike.
+_HASH_PLACE = "_HASHHASH"
 # The way from photographs needs the whole of the package's preprocessing.
 _LEFT_OUT = {"pipelines.pipeline_output": ("TryOnPhotosOutput",)}
 _IN_PLACE_OF = {"pipelines.photos": "hub.remote_code_photos"}
 
 # Of working copies, downloads and pushes, not of what a repository is about.
 _NOT_COPIED = (".*", "__pycache__", "*.pyc", OWNED_FILES_NAME)
-_NEW_CARD = "---\nlibrary_name: diffusers\npipeline_tag: image-to-image\ntags:\n- virtual-try-on\n---\n\n# {name}\n"
 # What the Hub calls repositories with code in them.
 _CARD_TAG = "custom_code"
 _CARD_SECTION = """\
@@ -116,37 +122,35 @@ def export_remote_code(
         source = snapshot_download(source, revision=revision, token=token)
     index = _read_index(Path(source))
     code = code_files()
-    temporary = output.with_name(f".{output.name}.partial")
-    shutil.rmtree(temporary, ignore_errors=True)
-    try:
-        shutil.copytree(source, temporary, ignore=shutil.ignore_patterns(*_NOT_COPIED))
+    output.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=output.parent, prefix=f".{output.name}.") as temporary:
+        folder = Path(temporary) / output.name
+        shutil.copytree(source, folder, ignore=shutil.ignore_patterns(*_NOT_COPIED))
         for name, text in code.items():
-            (temporary / name).write_text(text)
-        _write_index(temporary, index, [name.removesuffix(".py") for name in code])
-        _write_card(temporary / "README.md", list(code), repo_id or output.name)
-        os.replace(temporary, output)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+            (folder / name).write_text(text, encoding="utf-8")
+        _write_index(folder, index, [name.removesuffix(".py") for name in code])
+        _write_card(folder, list(code), repo_id)
+        os.replace(folder, output)
     return output
 
 
 def code_files() -> dict[str, str]:
     """The pipeline's code: the texts of the files by their names, the last of which is the one to load."""
-    code_hash = hashlib.sha256("".join(_write("").values()).encode()).hexdigest()[:8]
-    return {f"{name}.py": text for name, text in _write(f"_{code_hash}").items()}
-
-
-def _write(suffix: str) -> dict[str, str]:
-    plans = [FilePlan(f"{name}{suffix}", head, head == _FILES[_LOADED]) for name, head in _FILES.items()]
-    return write_files(plans, __version__, _LEFT_OUT, _IN_PLACE_OF)
+    plans = [FilePlan(name + _HASH_PLACE, head, head == _FILES[_LOADED]) for name, head in _FILES.items()]
+    texts = write_files(_ROOT, plans, __version__, _LEFT_OUT, _IN_PLACE_OF)
+    code_hash = hashlib.sha256("".join(texts.values()).encode()).hexdigest()[: len(_HASH_PLACE) - 1]
+    return {
+        f"{name.replace(_HASH_PLACE, f'_{code_hash}')}.py": text.replace(_HASH_PLACE, f"_{code_hash}")
+        for name, text in texts.items()
+    }
 
 
 def _read_index(folder: Path) -> dict[str, Any]:
     """The index of the pipeline in a folder, whose networks are classes of this package."""
     path = folder / TryOnCascadePipeline.config_name
     if not path.is_file():
-        raise ValueError(f"`model` must be a pipeline, {folder} has no {path.name}.")
-    index = json.loads(path.read_text())
+        raise ValueError(f"`model` must be a pipeline, and it has no {path.name}.")
+    index = read_json(path)
     name = index.get("_class_name")
     if isinstance(name, list):
         raise ValueError(
@@ -179,12 +183,17 @@ def _write_index(folder: Path, index: dict[str, Any], code_names: list[str]) -> 
     (folder / TryOnCascadePipeline.config_name).write_text(json.dumps(index, indent=2, sort_keys=True) + "\n")
 
 
-def _write_card(path: Path, code_names: list[str], repo_id: str) -> None:
-    """Say before the card's first section how the repository loads; a repository without a card gets a small one."""
-    card = ModelCard(path.read_text() if path.is_file() else _NEW_CARD.format(name=repo_id.split("/")[-1]))
-    card.data.tags = list(dict.fromkeys([*(card.data.tags or []), _CARD_TAG]))
-    files = "".join(f"- `{name}`\n" for name in code_names)
-    section = _CARD_SECTION.format(files=files, version=__version__, repo_id=repo_id)
-    head, heading, rest = card.text.partition("\n## ")
-    card.text = f"{head.rstrip()}\n\n{section}{heading.lstrip()}{rest}".rstrip() + "\n"
-    card.save(path)
+def _write_card(folder: Path, code_names: list[str], repo_id: str | None) -> None:
+    """Say before the card's first section how the repository loads; what is generated in the card is refreshed."""
+    path = folder / CARD_NAME
+    if not path.is_file() or find_blocks(path.read_text(encoding="utf-8")):
+        write_card(folder, repo_id)
+    text = path.read_text(encoding="utf-8")
+    entries, body = split_card(text)
+    tags = list(dict.fromkeys([*(read_front_matter(text).get("tags") or []), _CARD_TAG]))
+    section = _CARD_SECTION.format(
+        files="".join(f"- `{name}`\n" for name in code_names), version=__version__, repo_id=repo_id or folder.name
+    )
+    head, heading, rest = body.partition("\n## ")
+    body = f"{head.strip()}\n\n{section}{heading.lstrip()}{rest}".rstrip()
+    path.write_text(f"---\n{refresh_front_matter(entries, {'tags': tags})}---\n\n{body}\n", encoding="utf-8")

@@ -2,19 +2,28 @@
 # SPDX-License-Identifier: Apache-2.0
 """Exported repositories, loaded where the package cannot be imported, and by the package."""
 
+import ast
+import io
 import json
 import os
+import re
+import shutil
 import subprocess
 import sys
+import tokenize
 from pathlib import Path
 
 import pytest
 import torch
+from diffusers.utils.dynamic_modules_utils import get_relative_imports
 from fake_hub import FakeHub
 from huggingface_hub import ModelCard
 from tiny_cascade import BASE_SIZE, SR_SIZE, cascade_inputs, random_unet, tiny_cascade
+from typer.testing import CliRunner
 
 from diffusers_tryon import TryOnCascadePipeline
+from diffusers_tryon.cli import app
+from diffusers_tryon.hub.cards import write_card
 from diffusers_tryon.hub.remote_code import code_files, export_remote_code
 from diffusers_tryon.schedules import create_scheduler
 
@@ -34,6 +43,11 @@ What it is.
 
 It is used.
 """
+
+
+@pytest.fixture(scope="module")
+def code() -> dict[str, str]:
+    return code_files()
 
 
 def images(pipe: TryOnCascadePipeline) -> torch.Tensor:
@@ -148,7 +162,7 @@ def test_saved_by_the_package_the_repository_is_as_before(folders, tmp_path):
     assert not list(tmp_path.rglob("*.py"))
 
 
-def test_all_else_is_carried_over_as_it_is(folders):
+def test_all_else_is_carried_over_as_it_is(folders, code):
     plain, exported = (
         {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
         for folder in (folders / "plain", folders / "exported")
@@ -156,20 +170,192 @@ def test_all_else_is_carried_over_as_it_is(folders):
     changed = {name for name in plain if exported[name] != plain[name]}
     assert changed == {"README.md", "model_index.json"}
     new = set(exported) - set(plain)
-    networks = next(name for name in code_files() if name.startswith("unet_parallel_"))
-    assert new == {*code_files(), *(f"{name}_unet/load_{networks}" for name in ("base", "sr"))}
+    networks = next(name for name in code if name.startswith("unet_parallel_"))
+    assert new == {*code, *(f"{name}_unet/load_{networks}" for name in ("base", "sr"))}
 
 
-def test_the_card_says_how_it_loads(folders):
+def test_the_card_says_how_it_loads(folders, code):
     card = ModelCard.load(folders / "exported" / "README.md")
     assert card.data.tags == ["clothes", "custom_code"] and card.data.license == "mit"
     headings = [line for line in card.text.splitlines() if line.startswith("#")]
     assert headings == ["# A cascade", "## Without installing the package", "## Use"]
-    assert all(f"`{name}`" in card.text for name in code_files())
+    assert all(f"`{name}`" in card.text for name in code)
     assert str(folders) not in card.content
 
 
 def test_a_repository_without_a_card_gets_one(folders):
     card = ModelCard.load(folders / "exported_base" / "README.md")
     assert card.data.library_name == "diffusers" and "custom_code" in card.data.tags
-    assert card.text.strip().startswith("# exported_base\n\n## Without installing the package\n")
+    headings = [line for line in card.text.splitlines() if line.startswith("#")]
+    assert headings[:3] == ["# exported_base", "## Without installing the package", "## Use"]
+
+
+def test_refreshing_the_card_keeps_what_was_added(folders, tmp_path):
+    shutil.copytree(folders / "exported_base", tmp_path / "exported_base")
+    card = tmp_path / "exported_base" / "README.md"
+    before = card.read_text()
+    write_card(tmp_path / "exported_base")
+    assert card.read_text() == before
+
+
+def test_the_generated_example_names_the_new_repository(folders, tmp_path):
+    plain = tmp_path / "plain"
+    shutil.copytree(folders / "plain_base", plain)
+    write_card(plain, "somebody/old")
+    export_remote_code(tmp_path / "exported", str(plain), "me/new")
+    card = (tmp_path / "exported" / "README.md").read_text()
+    assert "somebody/old" in (plain / "README.md").read_text() and "somebody/old" not in card
+    assert 'DiffusionPipeline.from_pretrained("me/new", trust_remote_code=True)' in card
+    assert '\npipe = TryOnCascadePipeline.from_pretrained("me/new")' in card
+
+
+def test_two_exports_are_alike(folders, tmp_path):
+    export_remote_code(tmp_path / "deeper" / "exported", str(folders / "plain"))
+    files = {path.name for path in folders.joinpath("exported").glob("*.py")}
+    assert {path.name for path in tmp_path.joinpath("deeper", "exported").glob("*.py")} == files
+    for name in files:
+        assert (tmp_path / "deeper" / "exported" / name).read_bytes() == (folders / "exported" / name).read_bytes()
+    assert [path.name for path in tmp_path.joinpath("deeper").iterdir()] == ["exported"]
+
+
+def test_a_pipeline_on_the_hub_is_exported_at_a_revision(folders, fake_hub, tmp_path):
+    first = fake_hub.upload_folder("me/plain", folders / "plain_base")
+    fake_hub.upload_folder("me/plain", folders / "plain")
+    export_remote_code(tmp_path / "exported", "me/plain", revision=first)
+    index = json.loads((tmp_path / "exported" / "model_index.json").read_text())
+    assert index["base_unet"][1] == "ParallelUNetModel" and index.get("sr_unet", [None])[0] is None
+    weights = "base_unet/diffusion_pytorch_model.safetensors"
+    assert (tmp_path / "exported" / weights).read_bytes() == (folders / "plain_base" / weights).read_bytes()
+
+
+def changed_index(folders: Path, folder: Path, **entries) -> str:
+    shutil.copytree(folders / "plain_base", folder)
+    index = json.loads((folder / "model_index.json").read_text())
+    (folder / "model_index.json").write_text(json.dumps(index | entries))
+    return str(folder)
+
+
+@pytest.mark.parametrize(
+    ("entries", "reason"),
+    [
+        ({"_class_name": "StableDiffusionPipeline"}, "must be a TryOnCascadePipeline, got a StableDiffusionPipeline"),
+        ({"_class_name": ["code", "TryOnCascadePipeline"]}, "brings code already"),
+        ({"base_unet": ["my_lab.networks", "MyUNet"]}, "`base_unet` is a MyUNet of my_lab.networks"),
+    ],
+)
+def test_what_is_no_pipeline_of_this_code_is_refused(folders, tmp_path, entries, reason):
+    with pytest.raises(ValueError, match=re.escape(reason)):
+        export_remote_code(tmp_path / "exported", changed_index(folders, tmp_path / "plain", **entries))
+    assert [path.name for path in tmp_path.iterdir()] == ["plain"]
+
+
+def test_a_repository_without_a_pipeline_is_refused(folders, fake_hub, tmp_path):
+    fake_hub.upload_folder("me/unet", folders / "plain" / "base_unet")
+    with pytest.raises(ValueError, match="must be a pipeline, and it has no model_index.json"):
+        export_remote_code(tmp_path / "exported", "me/unet")
+    assert not (tmp_path / "exported").exists()
+
+
+def test_a_folder_with_something_in_it_is_left_as_it_is(folders, tmp_path):
+    (tmp_path / "mine.txt").write_text("mine")
+    with pytest.raises(ValueError, match="`output` must be a new or empty folder"):
+        export_remote_code(tmp_path, str(folders / "plain"))
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
+
+
+def test_nothing_is_left_of_an_export_that_fails(folders, tmp_path):
+    shutil.copytree(folders / "plain_base", tmp_path / "plain")
+    (tmp_path / "plain" / "README.md").write_text("<!-- generated: what -->\nno end\n")
+    with pytest.raises(ValueError, match="end of generated"):
+        export_remote_code(tmp_path / "exported", str(tmp_path / "plain"))
+    assert [path.name for path in tmp_path.iterdir()] == ["plain"]
+
+
+def test_the_command(folders, tmp_path, code):
+    command = ["hub", "export-remote-code", str(tmp_path / "exported"), "--model", str(folders / "plain_base")]
+    result = CliRunner().invoke(app, [*command, "--repo-id", "me/code"])
+    assert result.exit_code == 0, result.output
+    assert all(name in result.output.replace("\n", "") for name in code)
+    assert TryOnCascadePipeline.from_pretrained(tmp_path / "exported").sr_unet is None
+    assert 'from_pretrained("me/code", trust_remote_code=True)' in (tmp_path / "exported" / "README.md").read_text()
+
+
+# What the files are, read without the code that wrote them.
+
+
+def test_every_module_is_there_whole_and_with_its_comments(code):
+    seen = set()
+    for text in code.values():
+        for path, section in sections(text).items():
+            source = (PACKAGE.parent / path).read_text()
+            kept = [
+                statement
+                for statement in ast.parse(source).body
+                if not isinstance(statement, (ast.Import, ast.ImportFrom))
+                and not (isinstance(statement, ast.If) and statement.test.id == "TYPE_CHECKING")
+                and getattr(statement, "name", None) != "TryOnPhotosOutput"
+            ]
+            assert [ast.dump(item) for item in ast.parse(section).body] == [ast.dump(item) for item in kept], path
+            assert comments(section) == comments(source)[2:], path
+            seen.add(path)
+    prefix = "diffusers_tryon/"
+    assert {path.removeprefix(prefix) for path in seen} == {
+        "poses.py", "schedules.py", "image_processor.py", "composition.py", "composition_viton_hd.py",
+        "models/inputs.py", "models/unet_parallel.py", "models/unet_parallel_reference.py",
+        "pipelines/guidance.py", "pipelines/hub_download.py", "pipelines/inputs.py", "pipelines/lora.py",
+        "pipelines/noise_streams.py", "pipelines/own_classes.py", "pipelines/pipeline_output.py",
+        "pipelines/pipeline_tryon_cascade.py", "pipelines/stages.py",
+        "hub/remote_code_photos.py", "hub/remote_code_pipeline.py",
+    }  # fmt: skip
+
+
+def sections(text: str) -> dict[str, str]:
+    """The text of each module in a file, by its path."""
+    parts = re.split(r"^# -+\n# (diffusers_tryon/\S+\.py).*\n# -+\n", text, flags=re.MULTILINE)
+    return dict(zip(parts[1::2], parts[2::2]))
+
+
+def comments(text: str) -> list[str]:
+    return [
+        token.string
+        for token in tokenize.generate_tokens(io.StringIO(text).readline)
+        if token.type == tokenize.COMMENT
+    ]
+
+
+def test_the_files_use_nothing_that_runs_or_fetches_other_code(code):
+    allowed = {"torch", "diffusers", "huggingface_hub", "numpy", "PIL"}
+    harmless = {
+        "collections", "dataclasses", "fractions", "hashlib", "inspect", "itertools", "json", "math", "pathlib",
+        "shutil", "time", "typing", "os",
+    }  # fmt: skip
+    for name, text in code.items():
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, ast.Import):
+                assert {alias.name.split(".")[0] for alias in node.names} <= allowed | harmless, name
+            elif isinstance(node, ast.ImportFrom) and not node.level:
+                assert node.module.split(".")[0] in allowed | harmless, name
+            # Of `os` the annotation of paths alone.
+            elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "os":
+                assert node.attr == "PathLike", name
+            elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+                assert node.func.id not in {"exec", "eval", "compile", "__import__", "open"}, name
+
+
+def test_diffusers_finds_the_files_that_each_file_imports(code, tmp_path):
+    names = [name.removesuffix(".py") for name in code]
+    found = {}
+    for name, text in code.items():
+        (tmp_path / name).write_text(text)
+        found[name.removesuffix(".py")] = set(get_relative_imports(tmp_path / name))
+    # It follows only those of the file that it loads, and would follow a circle for ever.
+    assert found[names[-1]] == set(names[:-1])
+    for number, name in enumerate(names[:-1]):
+        assert found[name] <= set(names[:number])
+
+
+def test_the_names_carry_a_hash_of_the_code(code, monkeypatch):
+    monkeypatch.setattr("diffusers_tryon.hub.remote_code.__version__", "0.0.0")
+    other = code_files()
+    assert not set(other) & set(code)
+    assert len({name.rpartition("_")[2] for name in other}) == 1
