@@ -13,7 +13,9 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import torch
+from PIL import Image
 
 
 class _Absence:
@@ -56,6 +58,11 @@ class Cases:
         pipe.save_pretrained(self.folder / name, **options)
         return self.folder / name
 
+    def example(self, card: str) -> torch.Tensor:
+        """What the code in the card makes of the pictures and poses in the working folder."""
+        exec(card.split("```python\n")[1].split("```")[0], {})
+        return torch.from_numpy(np.array(Image.open("tryon.png")))
+
     def encoded(self) -> torch.Tensor:
         """What a garment encoded by one pipeline gives there after another pipeline was loaded."""
         pipe = load(self.folder / "exported")
@@ -72,6 +79,7 @@ class Cases:
             "folder": self.images(load(exported)),
             "hub": self.images(load("me/exported")),
             "hub, cached": self.images(load("me/exported", local_files_only=True)),
+            "revision": self.images(load("me/exported", revision="v1")),
             "variant": self.images(load("me/exported", **half)),
             "base of a cascade": self.images(load("me/exported", **base_only)),
             "base given": self.images(load("me/exported", base_unet=load(exported).base_unet, **base_only)),
@@ -81,6 +89,7 @@ class Cases:
             "encoded garment": self.encoded(),
             "without trust, folder": error(DiffusionPipeline.from_pretrained, exported),
             "without trust, hub": error(DiffusionPipeline.from_pretrained, "me/exported"),
+            "example": self.example((self.folder / "exported" / "README.md").read_text()),
             "photographs": error(load(exported).try_on, "person.jpg", "garment.jpg"),
         }
         saved = load(exported)
@@ -105,7 +114,8 @@ def main(folder: str, results: str) -> None:
     handler.emit = lambda record: warnings.append(record.getMessage())
     logging.getLogger("diffusers").addHandler(handler)
     found = Cases(Path(folder)).all()
-    torch.save({**found, "warnings": warnings, "modules": sorted(sys.modules)}, results)
+    code = [module.__file__ for name, module in sys.modules.items() if name.startswith("diffusers_modules.")]
+    torch.save({**found, "warnings": warnings, "modules": list(sys.modules), "code": code}, results)
 
 
 if __name__ == "__main__":

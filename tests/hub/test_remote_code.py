@@ -13,11 +13,13 @@ import sys
 import tokenize
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from diffusers.utils.dynamic_modules_utils import get_relative_imports
 from fake_hub import FakeHub
 from huggingface_hub import ModelCard
+from PIL import Image
 from tiny_cascade import BASE_SIZE, SR_SIZE, cascade_inputs, random_unet, tiny_cascade
 from typer.testing import CliRunner
 
@@ -25,6 +27,7 @@ from diffusers_tryon import TryOnCascadePipeline
 from diffusers_tryon.cli import app
 from diffusers_tryon.hub.cards import write_card
 from diffusers_tryon.hub.remote_code import code_files, export_remote_code
+from diffusers_tryon.poses import load_pose, save_pose
 from diffusers_tryon.schedules import create_scheduler
 
 
@@ -90,7 +93,7 @@ def folders(tmp_path_factory) -> Path:
     (folder / "plain" / "handler.py").write_text("# of an endpoint\n")
     (folder / "plain" / "README.md").write_text(CARD)
     for name in ("", "_base", "_reference"):
-        export_remote_code(folder / f"exported{name}", str(folder / f"plain{name}"))
+        export_remote_code(folder / f"exported{name}", str(folder / f"plain{name}"), f"me/exported{name}")
     return folder
 
 
@@ -100,8 +103,14 @@ def found(folders) -> dict:
     inputs = cascade_inputs()
     del inputs["generator"]
     torch.save(inputs, folders / "inputs.pt")
+    for name in ("agnostic", "garment"):
+        Image.fromarray(inputs[f"{name}_image"][0]).save(folders / f"{name}.png")
+    for name in ("person_pose", "garment_pose"):
+        save_pose(inputs[name][0], folders / f"{name}.json")
     process = Path(__file__).with_name("remote_code_process.py")
     with FakeHub() as hub:
+        hub.upload_folder("me/exported", folders / "exported_base")
+        hub.tag("me/exported", "v1")
         hub.upload_folder("me/exported", folders / "exported")
         # Isolated: neither the checkout nor an installed package of the user is on the path.
         subprocess.run(
@@ -122,13 +131,27 @@ def test_without_the_package_the_images_are_the_same_bit_for_bit(folders, found)
     expected = {
         **dict.fromkeys(("folder", "hub", "hub, cached", "offline", "device map", "encoded garment"), whole),
         **dict.fromkeys(("saved again", "saved twice", "pushed", "of its class"), whole),
-        **dict.fromkeys(("base only", "base of a cascade", "base given"), base),
+        **dict.fromkeys(("base only", "base of a cascade", "base given", "revision"), base),
         "variant": by_package("plain", variant="fp16", dtype=torch.float16),
         "reference networks": by_package("plain_reference"),
+        "example": example(folders),
     }
     assert {name for name, value in found.items() if isinstance(value, torch.Tensor)} == set(expected)
     assert [name for name, value in expected.items() if not torch.equal(found[name], value)] == []
     assert [name for name in found["modules"] if name.split(".")[0] == "diffusers_tryon"] == []
+
+
+def example(folder: Path) -> torch.Tensor:
+    """What the package makes of the inputs of the card's example, with the settings that it leaves at their defaults."""
+    pipe = TryOnCascadePipeline.from_pretrained(folder / "plain")
+    output = pipe(
+        agnostic_image=Image.open(folder / "agnostic.png"),
+        garment_image=Image.open(folder / "garment.png"),
+        person_pose=load_pose(folder / "person_pose.json"),
+        garment_pose=load_pose(folder / "garment_pose.json"),
+        generator=torch.Generator().manual_seed(0),
+    )
+    return torch.from_numpy(np.array(output.images[0]))
 
 
 @pytest.mark.slow
@@ -139,8 +162,9 @@ def test_without_the_package_errors_are_clear(found):
 
 
 @pytest.mark.slow
-def test_the_files_of_the_networks_folders_are_not_run(found):
-    assert [name for name in found["modules"] if "load_unet" in name] == []
+def test_loading_runs_the_four_files_and_nothing_else_without_a_warning(found, code):
+    assert {Path(file).name for file in found["code"]} - {"__init__.py"} == set(code)
+    assert found["warnings"] == []
 
 
 @pytest.mark.parametrize("source", ["folder", "hub"])
@@ -194,7 +218,7 @@ def test_refreshing_the_card_keeps_what_was_added(folders, tmp_path):
     shutil.copytree(folders / "exported_base", tmp_path / "exported_base")
     card = tmp_path / "exported_base" / "README.md"
     before = card.read_text()
-    write_card(tmp_path / "exported_base")
+    write_card(tmp_path / "exported_base", "me/exported_base")
     assert card.read_text() == before
 
 
