@@ -50,6 +50,7 @@ class Case:
         garment_image: (H, W, 3) uint8, the garment on white.
         garment_mask: (H, W) uint8, 255 where `garment_image` shows the garment.
         reference: (H, W, 3) uint8, the true picture; None if nobody knows it.
+        real: (H, W, 3) uint8, in its place a photograph of the same person in their own clothes; else None.
         parse: (H, W) uint8, label map of the true picture, ids of `composition.PARSE_LABELS`; None if not known.
     """
 
@@ -59,6 +60,7 @@ class Case:
     garment_image: np.ndarray
     garment_mask: np.ndarray
     reference: np.ndarray | None
+    real: np.ndarray | None
     parse: np.ndarray | None
 
 
@@ -302,6 +304,7 @@ def _make_case(
         garment_image=_resized_image(garment["garment_image"], size, "garment_image", GARMENT_BACKGROUND),
         garment_mask=_resized_labels(_garment_mask(garment), size),
         reference=None if reference is None else _resized_image(reference, size, reference_column),
+        real=_resized_image(person["person_image"], size, "person_image") if reference is None else None,
         parse=None if parse is None else _resized_labels(parse, size),
     )
 

@@ -22,7 +22,7 @@ from .protocols import Protocol, describe
 
 
 PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg")
-_KINDS = ("generated", "reference", "masks")
+_KINDS = ("generated", "reference", "masks", "agnostic")
 _FILTERS = {
     "bilinear": Image.Resampling.BILINEAR,
     "bicubic": Image.Resampling.BICUBIC,
@@ -45,12 +45,14 @@ class MatchedPictures(NamedTuple):
         id: by which they found each other, and the name of the case.
         generated, reference: the pictures.
         masks: the mask of the edited region, None where no masks are given.
+        agnostic: the person without the garment, None where no such pictures are given.
     """
 
     id: str
     generated: Path
     reference: Path
     masks: Path | None
+    agnostic: Path | None
 
 
 def match_folders(
@@ -58,6 +60,7 @@ def match_folders(
     generated: str | Path,
     reference: str | Path,
     masks: str | Path | None = None,
+    agnostic: str | Path | None = None,
     show_progress: bool = True,
 ) -> list[MatchedPictures]:
     """Find each generated picture's reference (and mask) by the protocol's rule, sorted by id; every file is opened.
@@ -68,6 +71,8 @@ def match_folders(
         reference (`str` or `Path`): The folder of the photographs: exactly one for each generated picture.
         masks (`str` or `Path`, *optional*): The folder of grey masks, at least 128 where a picture may differ from its
             photograph, named like the references or with "_mask" behind that.
+        agnostic (`str` or `Path`, *optional*): The folder of the people without their garments, named like the
+            references: a baseline, judged as the generated pictures are.
         show_progress (`bool`, defaults to `True`): Draw a bar over the cases.
 
     Raises:
@@ -77,7 +82,7 @@ def match_folders(
             masks that are none.
     """
     problems: Problems = defaultdict(list)
-    folders = {"generated": generated, "reference": reference} | ({"masks": masks} if masks is not None else {})
+    folders = {name: path for name, path in zip(_KINDS, (generated, reference, masks, agnostic)) if path is not None}
     found = {name: _list_pictures(Path(folder), name, protocol, problems) for name, folder in folders.items()}
     ids = sorted(set.intersection(*(set(paths) for paths in found.values())))
     for name, paths in found.items():
@@ -127,7 +132,7 @@ def read_pair(
             raise ValueError(f"`{name}` must be an RGB picture, {path} is {_mode_in_words(image.mode)}.")
         images.append(image)
     generated_image, reference_image = _brought_together(protocol, *images, Path(reference))
-    region = None if mask is None else _read_mask(Path(mask), generated_image.size)
+    region = None if mask is None else _read_mask(Path(mask), images[0].size, generated_image.size)
     return np.asarray(generated_image), np.asarray(reference_image), region
 
 
@@ -137,6 +142,7 @@ def import_folders(
     generated: str | Path,
     reference: str | Path,
     masks: str | Path | None = None,
+    agnostic: str | Path | None = None,
     show_progress: bool = True,
 ) -> list[str]:
     """Lay foreign folders out as an evaluation's, see `layout`, so that the same code judges them.
@@ -148,7 +154,7 @@ def import_folders(
     Args:
         protocol (`Protocol`): By which the folder will be judged.
         folder (`str` or `Path`): The evaluation's, made if missing.
-        generated, reference, masks: See [`match_folders`].
+        generated, reference, masks, agnostic: See [`match_folders`].
         show_progress (`bool`, defaults to `True`): Draw bars over the cases.
 
     Returns:
@@ -159,14 +165,21 @@ def import_folders(
             one of other pictures of these names.
     """
     folder = Path(folder)
-    matched = match_folders(protocol, generated, reference, masks, show_progress)
+    matched = match_folders(protocol, generated, reference, masks, agnostic, show_progress)
+    sums = {
+        f"{name}_sha256": files_sha256([getattr(pictures, name) for pictures in matched])
+        for name in _KINDS
+        if getattr(matched[0], name) is not None
+    }
+    with Image.open(matched[0].generated) as first:
+        size = protocol.size or (first.height, first.width)
     settings = {
-        "imported": {
-            name: files_sha256([getattr(pictures, name) for pictures in matched])
-            for name in _KINDS[: 2 if masks is None else 3]
-        },
+        # What the pictures are judged by, equal for pictures of several models.
+        "data": {"name": "folders", "count": len(matched), "size": list(size)}
+        | {name: sums.pop(name) for name in ("reference_sha256", "masks_sha256") if name in sums},
+        "model": None,
+        **sums,
         "protocol": dict(describe(protocol)),
-        "count": len(matched),
     }
     claim_folder(folder, settings)
     for pictures in tqdm(matched, desc="import", unit="case", disable=not show_progress):
@@ -187,6 +200,10 @@ def files_sha256(paths: list[Path]) -> str:
 def _import_case(protocol: Protocol, folder: Path, pictures: MatchedPictures) -> None:
     places = {MODEL: pictures.generated, "reference": pictures.reference}
     compared = dict(zip(places, read_pair(protocol, pictures.generated, pictures.reference)))
+    if pictures.agnostic is not None:
+        places["agnostic"] = pictures.agnostic
+        # Brought to the size of the generated picture as the reference is.
+        compared["agnostic"] = read_pair(protocol, pictures.generated, pictures.agnostic)[1]
     for kind, path in places.items():
         image = read_image(path, kind)
         if protocol.distances_see == "compared":
@@ -262,14 +279,17 @@ def _check_contents(
     for pictures in tqdm(matched, desc="check", unit="case", disable=not show_progress):
         generated = _checked_size(pictures.generated, "generated", _complaint_of_colours, problems)
         reference = _checked_size(pictures.reference, "reference", _complaint_of_colours, problems)
-        mask = None
+        agnostic = mask = None
+        if pictures.agnostic is not None:
+            agnostic = _checked_size(pictures.agnostic, "agnostic", _complaint_of_colours, problems)
         if pictures.masks is not None:
             mask = _checked_size(pictures.masks, "masks", _complaint_of_a_mask, problems)
         sizes.add(generated)
-        if generated and reference and not _comparable(protocol, generated, reference):
-            kind = "sizes differ" if protocol.resize_reference is None else "aspect ratios differ"
-            names = f"{_with_size(pictures.generated, generated)} and {_with_size(pictures.reference, reference)}"
-            problems[f"{kind} (width x height)"].append(names)
+        for path, size in ((pictures.reference, reference), (pictures.agnostic, agnostic)):
+            if generated and size and not _comparable(protocol, generated, size):
+                kind = "sizes differ" if protocol.resize_reference is None else "aspect ratios differ"
+                names = f"{_with_size(pictures.generated, generated)} and {_with_size(path, size)}"
+                problems[f"{kind} (width x height)"].append(names)
         if generated and mask and not _same_aspect(generated, mask):
             names = f"{_with_size(pictures.masks, mask)} for {_with_size(pictures.generated, generated)}"
             problems["masks of another aspect ratio than the picture (width x height)"].append(names)
@@ -363,14 +383,15 @@ def _through_jpeg(image: Image.Image) -> Image.Image:
     return Image.open(file)
 
 
-def _read_mask(path: Path, size: tuple[int, int]) -> np.ndarray:
+def _read_mask(path: Path, file_size: tuple[int, int], size: tuple[int, int]) -> np.ndarray:
+    """The mask of a picture whose file has `file_size`, brought to `size`, at which the protocol compares it."""
     image = read_image(path, "mask")
     wrong = _complaint_of_a_mask(image)
     if wrong is not None:
         raise ValueError(f"`mask` must be grey, 255 in the edited region and 0 elsewhere, {path} {wrong}.")
-    if not _same_aspect(size, image.size):
+    if not _same_aspect(file_size, image.size):
         raise ValueError(
-            f"`mask` must have the aspect ratio of the picture, height {size[1]} and width {size[0]}, {path} has "
-            f"{image.height} and {image.width}."
+            f"`mask` must have the aspect ratio of the picture, height {file_size[1]} and width {file_size[0]}, {path} "
+            f"has {image.height} and {image.width}."
         )
     return np.asarray(image.convert("L").resize(size, Image.Resampling.NEAREST)) >= 128

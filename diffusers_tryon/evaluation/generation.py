@@ -137,7 +137,7 @@ def weights_sha256(pipeline: TryOnCascadePipeline) -> str:
 def _files(folder: Path, cases: Cases, index: int) -> list[Path]:
     """All files of a case."""
     kinds = [MODEL, "agnostic", "pasted", "mask", "garment"]
-    kinds += ["reference"] * cases.has_reference + ["parse"] * cases.has_parse
+    kinds += ["reference" if cases.has_reference else "real"] + ["parse"] * cases.has_parse
     case_id = cases.ids[index]
     return [folder / "cases" / f"{case_id}.json", *(picture_path(folder, kind, case_id) for kind in kinds)]
 
@@ -163,6 +163,7 @@ def _produce_chunk(
             "mask": case.agnostic_mask,
             "garment": case.garment_image,
             "reference": case.reference,
+            "real": case.real,
             "parse": case.parse,
         }
         for kind, picture in pictures.items():

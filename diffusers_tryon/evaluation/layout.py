@@ -7,6 +7,7 @@
 | `settings.json` | how the pictures were made; a folder is never continued with others |
 | `cases/ID.json` | a [`CaseRecord`] |
 | `reference/ID.png` | the true picture, where there is one |
+| `real/ID.png` | in its place a photograph of the same person in their own clothes: a set for distances |
 | `mask/ID.png` | grey, 255 where the picture may differ from the photograph (the edited region) |
 | `garment/ID.png` | the garment as the network gets it |
 | `parse/ID.png` | label map of the true picture, ids of `composition.PARSE_LABELS`, where it is known exactly |
@@ -81,26 +82,29 @@ def picture_path(folder: Path, kind: str, case_id: str) -> Path:
     return folder / kind / f"{case_id}.png"
 
 
-def claim_folder(folder: Path, settings: dict[str, Any], process_index: int = 0) -> None:
+def claim_folder(
+    folder: Path, settings: dict[str, Any], process_index: int = 0, contents: str = "pictures that were made"
+) -> None:
     """Write `settings.json`, or compare with the one that is there.
 
     Args:
         folder (`Path`): the evaluation's, made if missing.
-        settings (`dict`): JSON; how its pictures are made.
+        settings (`dict`): JSON; how what it holds is made.
         process_index (`int`): this process, of those that claim the folder for the same settings.
+        contents (`str`): what errors say that the folder holds.
 
     Raises:
-        ValueError: the folder holds pictures of other settings (every difference is named) or something else.
+        ValueError: the folder holds contents of other settings (every difference is named) or something else.
     """
     path = folder / SETTINGS_NAME
+    # Looked at before the settings are: another process may just be writing these, and then what comes after them.
+    is_used = folder.is_dir() and any(not file.name.startswith(".") for file in folder.iterdir())
     if path.is_file():
         differences = _differences(json.loads(path.read_text()), settings)
         if differences:
-            raise ValueError(
-                f"`folder` must be new, {folder} holds pictures that were made otherwise: {'; '.join(differences)}."
-            )
+            raise ValueError(f"`folder` must be new, {folder} holds {contents} otherwise: {'; '.join(differences)}.")
         return
-    if folder.is_dir() and any(folder.iterdir()):
+    if is_used:
         raise ValueError(f"`folder` must be new or hold an evaluation, {folder} has no {SETTINGS_NAME}.")
     folder.mkdir(parents=True, exist_ok=True)
     # Every process writes the same, whichever comes last.

@@ -111,25 +111,24 @@ def as_markdown(result: Mapping[str, Any]) -> str:
         "Higher is better with ↑, lower with ↓. In brackets: 95 % intervals of the mean, by the percentile bootstrap "
         "over the cases.",
     ]
+    if result["unavailable"]:
+        blocks += [
+            "## Not measured",
+            "\n".join(f"- {METRICS[metric].title}: {reason}" for metric, reason in result["unavailable"].items()),
+        ]
     for baseline in result["wins"]:
-        title = METHOD_TITLES[baseline]
-        blocks += [f"## Against the {title}", "\n".join(_wins_table(result, baseline))]
+        blocks += [f"## Against the {METHOD_TITLES[baseline]}", "\n".join(_wins_table(result, baseline))]
     if result["wins"]:
         blocks.append(
             "The difference is the model's figure less the baseline's on the same cases. Better in: the share of "
             "cases in which the model's figure is the better one, a draw being half a case, with Wilson's interval."
         )
-    if result["unavailable"]:
-        blocks += [
-            "## Not measured",
-            "\n".join(f"- {_title(metric)}: {reason}" for metric, reason in result["unavailable"].items()),
-        ]
-    blocks += ["## Protocol", "\n".join(_settings_table(result["protocol"]["settings"]))]
-    blocks += ["## Data", "\n".join(_settings_table(result["data"]))]
+    blocks += ["## Protocol", _settings_list(result["protocol"]["settings"])]
+    blocks += ["## Data", _settings_list(result["data"])]
     if result["model"]:
         schedulers = {name: scheduler["class"] for name, scheduler in result["model"]["schedulers"].items()}
-        blocks += ["## Model", "\n".join(_settings_table(result["model"] | {"schedulers": schedulers}))]
-    blocks += ["## Versions", "\n".join(_settings_table(result["environment"]))]
+        blocks += ["## Model", _settings_list(result["model"] | {"schedulers": schedulers})]
+    blocks += ["## Versions", _settings_list(result["environment"])]
     return "\n\n".join(blocks) + "\n"
 
 
@@ -154,18 +153,26 @@ def metric_heading(result: Mapping[str, Any], metric: str) -> str:
     return f"{meaning['title']}{unit} {'↑' if meaning['higher_is_better'] else '↓'}"
 
 
-def figure_text(metric: str, figure: Mapping[str, Any] | None, most: int) -> str:
-    """Mean and interval; the number of cases where it is not that of the table, `most`."""
+def figure_text(metric: str, figure: Mapping[str, Any] | None, most: int, sign: str = "") -> str:
+    """Mean and interval; the number of cases where it is not that of the table, `most`; with "+" always a sign."""
     if figure is None or figure["mean"] is None:
         return "–"
-    text = _number(metric, figure["mean"]) + _interval(metric, figure)
+    mean, low, high = (
+        "" if figure[key] is None else f"{figure[key]:{sign}z.{METRICS[metric].digits}f}"
+        for key in ("mean", "low", "high")
+    )
+    text = f"{mean} [{low}, {high}]" if low else mean
     return text if figure["count"] == most else f"{text}, {figure['count']} cases"
 
 
 def markdown_table(heading: list[str], rows: list[list[str]]) -> list[str]:
-    """Lines of a Markdown table whose first column is text and whose others are figures."""
-    lines = [heading, ["---", *("---:" for _ in heading[1:])], *rows]
-    return ["| " + " | ".join(line) + " |" for line in lines]
+    """Lines of a Markdown table whose first column is text and whose others are figures, aligned for reading as is."""
+    widths = [max(map(len, column)) for column in zip(heading, *rows)]
+    lines = [heading, ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])], *rows]
+    return [
+        "| " + " | ".join([first.ljust(widths[0]), *map(str.rjust, others, widths[1:])]) + " |"
+        for first, *others in lines
+    ]
 
 
 def _wins_table(result: Mapping[str, Any], baseline: str) -> list[str]:
@@ -175,35 +182,20 @@ def _wins_table(result: Mapping[str, Any], baseline: str) -> list[str]:
             continue
         share = f"{win['share']:.0%} [{win['low']:.0%}, {win['high']:.0%}]"
         difference = result["differences"][baseline][metric]
-        rows.append([metric_heading(result, metric), figure_text(metric, difference, win["count"]), share])
+        rows.append([metric_heading(result, metric), figure_text(metric, difference, win["count"], "+"), share])
     return markdown_table(["", "difference", "better in"], rows)
 
 
-def _settings_table(settings: Mapping[str, Any]) -> list[str]:
-    rows = [[name.replace("_", " "), text] for name, text in setting_lines(settings)]
-    return markdown_table(["", ""], rows)
+def _settings_list(settings: Mapping[str, Any]) -> str:
+    return "\n".join(f"- {name.replace('_', ' ')}: {text}" for name, text in setting_lines(settings))
 
 
 def setting_lines(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
     """Name and value of each setting in words, those within others after these."""
     for name, value in settings.items():
         if isinstance(value, Mapping):
-            yield from setting_lines(value, f"{prefix}{name}: ")
+            yield from setting_lines(value, f"{prefix}{name}, ")
         elif isinstance(value, list | tuple):
             yield prefix + name, " x ".join(map(str, value)) if name == "size" else ", ".join(map(str, value))
         else:
             yield prefix + name, "–" if value is None else str(value)
-
-
-def _title(metric: str) -> str:
-    return METRICS[metric].title
-
-
-def _number(metric: str, value: float) -> str:
-    return f"{value:.{METRICS[metric].digits}f}"
-
-
-def _interval(metric: str, figure: Mapping[str, Any]) -> str:
-    if figure["low"] is None:
-        return ""
-    return f" [{_number(metric, figure['low'])}, {_number(metric, figure['high'])}]"

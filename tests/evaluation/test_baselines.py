@@ -47,6 +47,7 @@ def make_case(person_pose, garment_pose, category="upper", garment=(slice(10, 34
         garment_image=np.where(garment_mask[..., None] > 0, np.uint8(GARMENT), np.uint8(255)),
         garment_mask=garment_mask,
         reference=None,
+        real=None,
         parse=None,
     )
 

@@ -63,8 +63,8 @@ def names(matched) -> list[tuple]:
 
 def test_names_find_each_other_whatever_the_format(folders):
     assert names(match_folders(RENDERED, *folders, show_progress=False)) == [
-        ("a", "a.png", "a.jpg", "a.png"),
-        ("b", "b.jpg", "b.png", "b_mask.png"),
+        ("a", "a.png", "a.jpg", "a.png", None),
+        ("b", "b.jpg", "b.png", "b_mask.png", None),
     ]
     assert [pictures.masks for pictures in match_folders(RENDERED, *folders[:2], show_progress=False)] == [None, None]
 
@@ -74,8 +74,8 @@ def test_catvton_looks_at_eight_characters_from_the_first_digit(tmp_path):
     reference = save(tmp_path / "r", **{"00006_00__jpg": picture(2), "013563_0__jpg": picture(3)})
     matched = match_folders(CATVTON, generated, reference, show_progress=False)
     assert names(matched) == [
-        ("00006_00", "person_00006_00.png", "00006_00.jpg", None),
-        ("013563_0", "013563_0_013999_1.png", "013563_0.jpg", None),
+        ("00006_00", "person_00006_00.png", "00006_00.jpg", None, None),
+        ("013563_0", "013563_0_013999_1.png", "013563_0.jpg", None, None),
     ]
 
 
@@ -84,7 +84,7 @@ def test_hr_viton_looks_at_the_persons_number(tmp_path):
     reference = save(tmp_path / "r", **{"00006_00__jpg": picture(1)})
     masks = save(tmp_path / "m", **{"00006_00_mask__png": region()})
     matched = match_folders(HR_VITON, generated, reference, masks, show_progress=False)
-    assert names(matched) == [("00006_00", "00006_00_00055_00.png", "00006_00.jpg", "00006_00_mask.png")]
+    assert names(matched) == [("00006_00", "00006_00_00055_00.png", "00006_00.jpg", "00006_00_mask.png", None)]
 
 
 def test_hidden_files_are_passed_over(folders):
@@ -277,7 +277,7 @@ def test_an_import_is_judged_as_the_folders_are(tmp_path):
     ids = import_folders(CATVTON, folder, *paths, show_progress=False)
     assert ids == case_ids(folder) == ["00006_00", "00007_00"]
     for pictures in match_folders(CATVTON, *paths, show_progress=False):
-        direct = read_pair(CATVTON, *pictures[1:])
+        direct = read_pair(CATVTON, pictures.generated, pictures.reference, pictures.masks)
         kinds = ("model", "reference", "mask")
         imported = read_pair(CATVTON, *(folder / kind / f"{pictures.id}.png" for kind in kinds))
         assert all(np.array_equal(one, other) for one, other in zip(direct, imported))
@@ -302,6 +302,29 @@ def test_png_files_that_stay_are_not_stored_twice(tmp_path):
     assert (tmp_path / "evaluation" / "model" / "00006_00.png").samefile(generated / "00006_00.png")
 
 
+def test_agnostic_images_are_judged_at_the_size_of_the_generated(tmp_path):
+    generated = save(tmp_path / "g", **{"00006_00__png": picture(0)})
+    reference = save(tmp_path / "r", **{"00006_00__jpg": picture(1)})
+    agnostic = save(tmp_path / "a", **{"00006_00__png": picture(2, 48, 64)})
+    ids = import_folders(CATVTON, tmp_path / "evaluation", generated, reference, None, agnostic, show_progress=False)
+    found = Image.open(tmp_path / "evaluation" / "agnostic" / f"{ids[0]}.png")
+    assert found.size == Image.open(generated / "00006_00.png").size
+    expected = Image.open(agnostic / "00006_00.png").resize(found.size, Image.Resampling.LANCZOS)
+    assert np.array_equal(found, expected)
+    (agnostic / "00007_00.png").write_bytes((agnostic / "00006_00.png").read_bytes())
+    assert "`agnostic` without a partner in `generated`: 00007_00.png" in problems(
+        CATVTON, generated, reference, None, agnostic
+    )
+
+
+def test_a_mask_follows_a_picture_that_the_protocol_distorts(tmp_path):
+    mask = region(32, 32)
+    generated = save(tmp_path / "g", a__png=picture(0, 32, 32))
+    paths = (generated / "a.png", generated / "a.png", save(tmp_path / "m", a__png=mask) / "a.png")
+    _, _, found = read_pair(LADI, *paths)
+    assert found.shape == (512, 384) and found.mean() == (np.asarray(mask) > 0).mean()
+
+
 def test_an_import_goes_on_where_it_stopped(tmp_path):
     paths = catvton_folders(tmp_path)
     folder = tmp_path / "evaluation"
@@ -319,13 +342,13 @@ def test_an_import_of_other_pictures_or_another_protocol_is_refused(tmp_path):
     folder = tmp_path / "evaluation"
     import_folders(CATVTON, folder, *paths, show_progress=False)
     with pytest.raises(
-        ValueError, match="made otherwise: imported.masks was .* protocol.protocol was .*catvton.*ladi"
+        ValueError, match="made otherwise: .*data.masks_sha256 was .* protocol.protocol was .*catvton.*ladi"
     ):
         import_folders(LADI, folder, *paths[:2], show_progress=False)
     # A new file beside the old one, which the evaluation shares.
     (paths[0] / "00006_00.png").unlink()
     save(paths[0], **{"00006_00__png": picture(9)})
-    with pytest.raises(ValueError, match="made otherwise: imported.generated was "):
+    with pytest.raises(ValueError, match="made otherwise: generated_sha256 was "):
         import_folders(CATVTON, folder, *paths, show_progress=False)
     assert np.array_equal(np.asarray(Image.open(folder / "model" / "00006_00.png")), np.asarray(picture(0)))
 
