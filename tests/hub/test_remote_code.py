@@ -164,7 +164,8 @@ def test_without_the_package_errors_are_clear(found):
 @pytest.mark.slow
 def test_loading_runs_the_four_files_and_nothing_else_without_a_warning(found, code):
     assert {Path(file).name for file in found["code"]} - {"__init__.py"} == set(code)
-    assert found["warnings"] == []
+    # Of `device_map="balanced"`, where Diffusers casts a network without weights.
+    assert [text for text in found["warnings"] if "should be kept in float32: []" not in text] == []
 
 
 @pytest.mark.parametrize("source", ["folder", "hub"])
