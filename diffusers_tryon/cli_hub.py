@@ -25,24 +25,58 @@ def push(
         typer.Option("--revision", "--branch", help="Branch to push to, made if there is none.", show_default="main"),
     ] = None,
     create_pr: Annotated[bool, typer.Option("--create-pr", help="Open a pull request in place of a commit.")] = False,
-    message: Annotated[str | None, typer.Option(help="Of the commit.", show_default="what is pushed")] = None,
+    message: Annotated[str | None, typer.Option(help="Of the commit.", show_default="Push FOLDER")] = None,
     token: Annotated[
         str | None, typer.Option(help="Token of the Hub.", show_default="that of `hf auth login` or HF_TOKEN")
     ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check everything and upload nothing.")] = False,
 ) -> None:
-    """Upload a folder to the Hub.
+    """Check a folder and, if all is well, upload it to the Hub.
 
-    Of files that are no longer there, those are removed that an earlier push brought, and no others.
+    A pipeline must load and make a picture, a network must run, the rows of a data set must be right, a Space must
+    have its app and requirements. The card must have what the Hub asks for, and the pictures that it shows. Pickles,
+    states of optimisers, paths of this machine and tokens are refused. Every problem is listed; with any, nothing is
+    uploaded. Of files that are no longer there, those are removed from the Hub that an earlier push brought, and no
+    others. Code in the folder is run if its model_index.json names it.
 
     **Examples**
 
     ```
     diffusers-tryon hub push my-cascade me/my-cascade --private
+
+    diffusers-tryon hub push my-cascade me/my-cascade --dry-run
     ```
     """
-    from .hub.publish import publish
+    if create_pr and revision is not None:
+        raise typer.BadParameter("--create-pr goes with the main branch alone: leave --revision out.")
+    from diffusers.utils import logging as diffusers_logging
+    from transformers.utils import logging as transformers_logging
 
-    typer.echo(publish(folder, repo_id, private, revision, create_pr, message, token))
+    from .hub.publish import check_card_on_hub, publish, validate
+
+    # Bars of loading, which takes no time worth showing; those of uploading stay.
+    diffusers_logging.disable_progress_bar()
+    transformers_logging.disable_progress_bar()
+    validation = validate(folder)
+    problems, card_problems = validation.problems, []
+    try:
+        card_problems = check_card_on_hub(folder, validation.repo_type, repo_id)
+    except OSError as error:
+        if not dry_run and not problems:
+            raise
+        typer.echo(f"diffusers-tryon: warning: {error}", err=True)
+    problems = problems + card_problems
+    for problem in problems:
+        typer.echo(f"{folder}: {problem}", err=True)
+    if problems:
+        typer.echo(f"Nothing was pushed to {repo_id}: problems: {len(problems)}.", err=True)
+        raise typer.Exit(1)
+    for line in validation.done:
+        typer.echo(line)
+    if dry_run:
+        typer.echo(f"{folder} can be pushed to {repo_id} as a {validation.repo_type}; nothing was uploaded.")
+        return
+    typer.echo(publish(folder, repo_id, validation.repo_type, private, revision, create_pr, message, token))
 
 
 @commands.command(no_args_is_help=True)

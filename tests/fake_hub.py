@@ -5,7 +5,7 @@
 In a test use the fixture `fake_hub`, which also points huggingface_hub at it. For another process:
 `subprocess.run(..., env={**os.environ, **hub.environment(cache_folder)})`.
 
-Faults of the requests that write: `hub.faults += [500, "drop", "hang"]` answers the next three with a status, an end
+Writing takes the token `TOKEN`. Faults of the requests that write: `hub.faults += [500, "drop", "hang"]` answers the next three with a status, an end
 of the connection, and silence; `hub.refused["somebody/model"] = 403` refuses all of one repository. What is in
 `hub.gated` cannot be read.
 """
@@ -29,6 +29,8 @@ USER = "me"
 TOKEN = "hf_fake"
 # Some of those that the Hub knows.
 LICENSES = ("apache-2.0", "cc-by-4.0", "cc-by-nc-4.0", "mit", "openrail", "other", "unknown")
+SPACE_SDKS = ("gradio", "streamlit", "docker", "static")
+SPACE_COLOURS = ("red", "yellow", "green", "blue", "indigo", "purple", "pink", "gray")
 
 
 class FakeHub:
@@ -90,12 +92,12 @@ class FakeHub:
             self.repositories[repository] = {}
             self.commit(repository, {})
 
-    def commit(self, repository: str, files: dict[str, bytes]) -> str:
-        """Replace the files of the main branch; returns the commit's hash."""
+    def commit(self, repository: str, files: dict[str, bytes], branch: str = "main") -> str:
+        """Replace the files of a branch; returns the commit's hash."""
         number = len(self.commits[repository])
         commit = hashlib.sha1(f"{repository}/{number}".encode()).hexdigest()
-        self.repositories[repository][commit] = self.repositories[repository]["main"] = files
-        self.commits[repository][commit] = self.commits[repository]["main"] = commit
+        self.repositories[repository][commit] = self.repositories[repository][branch] = files
+        self.commits[repository][commit] = self.commits[repository][branch] = commit
         return commit
 
     def upload_folder(self, repository: str, folder: Path) -> str:
@@ -110,9 +112,9 @@ class FakeHub:
         self.repositories[repository][name] = self.repositories[repository][commit]
         self.commits[repository][name] = commit
 
-    def files(self, repository: str) -> dict[str, bytes]:
-        """The files on the main branch."""
-        return self.repositories[repository]["main"]
+    def files(self, repository: str, revision: str = "main") -> dict[str, bytes]:
+        """The files on the main branch, or on another, or of a pull request: "refs/pr/1"."""
+        return self.repositories[repository][revision]
 
     def downloaded(self) -> set[str]:
         """Paths of the files that were downloaded since the start."""
@@ -141,6 +143,8 @@ class _Handler(BaseHTTPRequestHandler):
         parts = self._parts()
         if parts[:2] == ["api", "whoami-v2"]:
             self._send({"name": USER, "type": "user", "orgs": []})
+        elif parts[4:5] == ["discussions"]:
+            self._send_pull_request(parts[1:])
         elif parts[0] == "api":
             self._send_listing(parts[1:])
         elif "resolve" in parts:
@@ -155,7 +159,8 @@ class _Handler(BaseHTTPRequestHandler):
         if parts == ["api", "repos", "create"]:
             self._create(json.loads(body))
         elif parts == ["api", "validate-yaml"]:
-            errors = card_errors(json.loads(body)["content"])
+            request = json.loads(body)
+            errors = card_errors(request["content"], request["repoType"])
             self._send({"errors": [{"message": text} for text in errors], "warnings": []}, 400 if errors else 200)
         elif "preupload" in parts:
             files = [
@@ -163,6 +168,10 @@ class _Handler(BaseHTTPRequestHandler):
                 for file in json.loads(body)["files"]
             ]
             self._send({"files": files})
+        elif parts[4:] == ["discussions"]:
+            self._create_pull_request(_repository(parts[1:4]))
+        elif parts[4:5] == ["branch"]:
+            self._create_branch(_repository(parts[1:4]), parts[5])
         elif "commit" in parts:
             self._commit(parts, body)
         else:
@@ -172,6 +181,8 @@ class _Handler(BaseHTTPRequestHandler):
         """Whether the request was answered with a fault, or not at all."""
         repository = _created(json.loads(body)) if parts[1:] == ["repos", "create"] else _repository(parts[1:4])
         fault = self.hub.refused.get(repository)
+        if fault is None and parts != ["api", "validate-yaml"] and not self._has_token():
+            fault = 401
         if fault is None and self.hub.faults:
             fault = self.hub.faults.pop(0)
         if fault == "hang":
@@ -183,6 +194,9 @@ class _Handler(BaseHTTPRequestHandler):
             self._send({"error": f"fault {fault}"}, fault)
         return fault is not None
 
+    def _has_token(self) -> bool:
+        return self.headers.get("Authorization") == f"Bearer {TOKEN}"
+
     def _create(self, request: dict) -> None:
         repository = _created(request)
         if repository not in self.hub.repositories and request.get("visibility") == "private":
@@ -190,15 +204,43 @@ class _Handler(BaseHTTPRequestHandler):
         self.hub.create(repository)
         self._send({"url": f"{self.hub.url}/{repository}", "id": repository, "name": repository})
 
+    def _create_branch(self, repository: str, name: str) -> None:
+        revisions, commits = self.hub.repositories[repository], self.hub.commits[repository]
+        if name in revisions:
+            return self._send({"error": "Reference already exists"}, 409)
+        revisions[name], commits[name] = revisions["main"], commits["main"]
+        self._send({"success": True})
+
+    def _create_pull_request(self, repository: str) -> None:
+        revisions, commits = self.hub.repositories[repository], self.hub.commits[repository]
+        number = 1 + sum(name.startswith("refs/pr/") for name in revisions)
+        name = f"refs/pr/{number}"
+        revisions[name], commits[name] = revisions["main"], commits["main"]
+        self._send({"num": number})
+
+    def _send_pull_request(self, parts: list[str]) -> None:
+        pull_request = {
+            "title": "",
+            "num": int(parts[4]),
+            "createdAt": "2026-01-01T00:00:00.000Z",
+            "status": "draft",
+            "repo": {"name": "/".join(parts[1:3]), "type": parts[0].removesuffix("s")},
+            "isPullRequest": True,
+            "changes": {"base": "refs/heads/main"},
+            "filesWithConflicts": [],
+            "events": [],
+        }
+        self._send(pull_request)
+
     def _commit(self, parts: list[str], body: bytes) -> None:
-        repository = _repository(parts[1:4])
-        files = dict(self.hub.files(repository))
+        repository, branch = _repository(parts[1:4]), parts[5]
+        files = dict(self.hub.files(repository, branch))
         for entry in map(json.loads, body.decode().splitlines()):
             if entry["key"] == "file":
                 files[entry["value"]["path"]] = base64.b64decode(entry["value"]["content"])
             elif entry["key"] == "deletedFile":
                 del files[entry["value"]["path"]]
-        commit = self.hub.commit(repository, files)
+        commit = self.hub.commit(repository, files, branch)
         url = f"{self.hub.url}/{repository}/commit/{commit}"
         self._send({"success": True, "commitOid": commit, "commitUrl": url})
 
@@ -215,7 +257,7 @@ class _Handler(BaseHTTPRequestHandler):
             ]
             return self._send(listing)
         siblings = [{"rfilename": path} for path in files]
-        name = repository.removeprefix("datasets/")
+        name = repository.removeprefix("datasets/").removeprefix("spaces/")
         self._send(
             {"_id": "1", "id": name, "sha": self.hub.commits[repository][revision], "tags": [], "siblings": siblings}
         )
@@ -241,7 +283,7 @@ class _Handler(BaseHTTPRequestHandler):
         """The files at a revision; without them the error is sent."""
         if repository not in self.hub.repositories:
             return self._send({"error": "Repository not found"}, 404, {"X-Error-Code": "RepoNotFound"})
-        if repository in self.hub.private and self.headers.get("Authorization") != f"Bearer {TOKEN}":
+        if repository in self.hub.private and not self._has_token():
             # The Hub does not tell strangers that there is such a repository.
             return self._send({"error": "Repository not found"}, 401, {"X-Error-Code": "RepoNotFound"})
         if repository in self.hub.gated:
@@ -251,9 +293,10 @@ class _Handler(BaseHTTPRequestHandler):
         return self.hub.repositories[repository][revision]
 
     def _parts(self) -> list[str]:
-        path = urllib.parse.unquote(urllib.parse.urlparse(self.path).path)
-        self.hub.requests.append(f"{self.command} {path}")
-        return path.strip("/").split("/")
+        """The parts of the request's path; the name of a branch is one, whatever slashes it has."""
+        path = urllib.parse.urlparse(self.path).path
+        self.hub.requests.append(f"{self.command} {urllib.parse.unquote(path)}")
+        return [urllib.parse.unquote(part) for part in path.strip("/").split("/")]
 
     def _body(self) -> bytes:
         if self.headers.get("Transfer-Encoding") != "chunked":
@@ -278,23 +321,59 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(content)
 
 
-def card_errors(content: str) -> list[str]:
-    """What the Hub would not accept of a card's front matter, of the fields that cards here have."""
+def card_errors(content: str, repo_type: str = "model") -> list[str]:
+    """What the Hub would not accept of a card's front matter, of the fields that cards here have.
+
+    After its pages modelcard.md, repositories-licenses.md and spaces-config-reference.md.
+    """
     if not content.startswith("---\n"):
         return []
-    data = yaml.safe_load(content.split("---\n")[1])
+    try:
+        data = yaml.safe_load(content.split("---\n")[1])
+    except yaml.YAMLError as error:
+        return [f"Invalid YAML: {error}"]
+    if not isinstance(data, dict):
+        return ["The metadata must be a mapping"]
     errors = []
-    if "license" in data and data["license"] not in LICENSES:
-        errors.append(f'"license" must be one of [{", ".join(LICENSES)}]')
+    licenses = data.get("license", [])
+    for name in [licenses] if isinstance(licenses, str) else licenses:
+        if name not in LICENSES:
+            errors.append(f'"license" must be one of [{", ".join(LICENSES)}]')
     for name in ("base_model", "datasets"):
         ids = data.get(name, [])
         for repository in [ids] if isinstance(ids, str) else ids:
-            if not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", repository):
+            if not isinstance(repository, str) or not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", repository):
                 errors.append(f'"{name}" with value "{repository}" is not valid. Use a model id from the Hub')
-    for model in data.get("model-index", []):
-        for result in model["results"]:
-            if not {"task", "dataset", "metrics"} <= set(result) or not {"name", "type"} <= set(result["dataset"]):
-                errors.append('"model-index" has a result without task, dataset or metrics')
+    for name, kind in (("tags", list), ("library_name", str), ("pipeline_tag", str), ("model-index", list)):
+        if not isinstance(data.get(name, kind()), kind) or None in (data.get(name, []), *data.get("tags", [])):
+            errors.append(f'"{name}" must be {"an array" if kind is list else "a string"}')
+    if not errors:
+        errors += [error for model in data.get("model-index", []) for error in _model_index_errors(model)]
+    return errors + (_space_errors(data) if repo_type == "space" else [])
+
+
+def _model_index_errors(model: dict) -> list[str]:
+    errors = [] if isinstance(model.get("name"), str) else ['"model-index[0].name" is required']
+    for result in model.get("results", []):
+        for name, required in (("task", {"type"}), ("dataset", {"type", "name"})):
+            if not required <= set(result.get(name, {})):
+                errors.append(f'"model-index" has a result without {name}: {", ".join(sorted(required))}')
+        if not result.get("metrics") or not all({"type", "value"} <= set(metric) for metric in result["metrics"]):
+            errors.append('"model-index" has a result without metrics of a type and a value')
+    return errors
+
+
+def _space_errors(data: dict) -> list[str]:
+    errors = []
+    if data.get("sdk") not in SPACE_SDKS:
+        errors.append(f'"sdk" must be one of [{", ".join(SPACE_SDKS)}]')
+    for name in ("colorFrom", "colorTo"):
+        if data.get(name, "gray") not in SPACE_COLOURS:
+            errors.append(f'"{name}" must be one of [{", ".join(SPACE_COLOURS)}]')
+    if not re.fullmatch(r"3\.\d+(\.\d+)?", str(data.get("python_version", "3.12"))):
+        errors.append('"python_version" must be a version of Python 3')
+    if len(data.get("short_description", "")) > 60:
+        errors.append('"short_description" length must be less than or equal to 60 characters long')
     return errors
 
 

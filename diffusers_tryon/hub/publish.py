@@ -1,17 +1,73 @@
 # Copyright 2026 The diffusers-tryon authors.
 # SPDX-License-Identifier: Apache-2.0
-"""A folder published on the Hub as it is."""
+"""A folder published on the Hub as it is, after it was found to be whole: it loads, it works, its card is right."""
 
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 
+from .card_checks import DATASET, MODEL, SPACE, ask_hub_about_card, find_card_problems
+from .file_checks import find_file_problems
+from .load_checks import find_kind, try_out
 from .push import stage_files
 from .upload import explain, upload
+
+
+@dataclass(frozen=True)
+class Validation:
+    """What was found out about a folder.
+
+    Attributes:
+        repo_type: of the repository that it makes on the Hub: "model", "dataset" or "space".
+        problems: each a line; with any of them it is not published.
+        done: what was tried and went well, each a line.
+    """
+
+    repo_type: str
+    problems: list[str]
+    done: list[str]
+
+
+def validate(folder: Path) -> Validation:
+    """Find everything that is wrong with a folder, without the Hub: files, card, and that its content loads and works.
+
+    A pipeline makes one picture, a network runs once, rows of a data set are checked. Code in the folder is run if its
+    model_index.json names it.
+
+    Raises:
+        ValueError: there is no such folder.
+    """
+    if not folder.is_dir():
+        raise ValueError(f"`folder` must be a folder, there is none at {folder}.")
+    kind = find_kind(folder)
+    repo_type = kind if kind in (SPACE, DATASET) else MODEL
+    problems = [*find_file_problems(folder), *find_card_problems(folder, repo_type)]
+    if kind is None:
+        problems.append(
+            "it is neither a pipeline (model_index.json), a stage (unet/), adapters, a network of transformers "
+            "(config.json), a data set, nor a Space (`sdk` in README.md)"
+        )
+        return Validation(repo_type, problems, [])
+    trouble, done = try_out(folder, kind)
+    return Validation(repo_type, problems + trouble, done)
+
+
+def check_card_on_hub(folder: Path, repo_type: str, repo_id: str) -> list[str]:
+    """What the Hub says against a folder's card, each a line.
+
+    Raises:
+        OSError: the Hub does not answer.
+    """
+    try:
+        return ask_hub_about_card(folder, repo_type)
+    except Exception as error:
+        raise OSError(f"The Hub was not asked about the card: {explain(error, repo_id)[0]}.") from error
 
 
 def publish(
     folder: Path,
     repo_id: str,
+    repo_type: str = MODEL,
     private: bool = False,
     revision: str | None = None,
     create_pr: bool = False,
@@ -23,6 +79,7 @@ def publish(
     Args:
         folder (`Path`): A folder exactly as it is to lie on the Hub. It stays as it is.
         repo_id (`str`): "user/name"; made if there is none.
+        repo_type (`str`): "model", "dataset" or "space".
         private (`bool`): Make a new repository private.
         revision (`str`, *optional*): Branch, made if there is none; the main one if not given.
         create_pr (`bool`): Open a pull request in place of a commit.
@@ -45,6 +102,7 @@ def publish(
                 str(staged),
                 message,
                 private=private,
+                repo_type=repo_type,
                 revision=revision,
                 create_pr=create_pr,
                 token=token,

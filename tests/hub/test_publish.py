@@ -2,20 +2,37 @@
 # SPDX-License-Identifier: Apache-2.0
 """`diffusers-tryon hub push`: what arrives on the Hub, what is removed there, and what is refused before."""
 
+import json
+import shutil
 import sys
+from pathlib import Path
 
 import pytest
+import torch
+from fake_hub import TOKEN
+from safetensors.torch import load_file, save_file
+from tiny_cascade import tiny_cascade
 
+from diffusers_tryon import TryOnCascadePipeline
+from diffusers_tryon.checkpoints import shipped_checkpoint
 from diffusers_tryon.cli import main
+from diffusers_tryon.hub.cards import write_card
+from diffusers_tryon.hub.export import save_pipeline
+from diffusers_tryon.hub.publish import validate
+from diffusers_tryon.schedules import create_scheduler
+
+
+ROOT = Path(__file__).parents[2]
+UNET = "base_unet/diffusion_pytorch_model.safetensors"
 
 
 @pytest.fixture
-def command(monkeypatch, capsys, tmp_path):
-    """Run `diffusers-tryon` in this process and in an empty folder: (exit status, stdout, stderr)."""
+def command(monkeypatch, capsys):
+    """Run `diffusers-tryon hub push` in this process: (exit status, stdout, stderr)."""
     monkeypatch.setenv("COLUMNS", "100")
 
     def call(*arguments) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["diffusers-tryon", *map(str, arguments)])
+        monkeypatch.setattr(sys, "argv", ["diffusers-tryon", "hub", "push", *map(str, arguments)])
         with pytest.raises(SystemExit) as stop:
             main()
         printed = capsys.readouterr()
@@ -24,10 +41,235 @@ def command(monkeypatch, capsys, tmp_path):
     return call
 
 
-def test_a_folder_arrives_and_the_commit_is_named(command, fake_hub, tmp_path):
-    (tmp_path / "model").mkdir()
-    (tmp_path / "model" / "README.md").write_text("---\nlicense: mit\n---\n")
-    status, printed, errors = command("hub", "push", tmp_path / "model", "me/model", "--private")
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory) -> Path:
+    """A whole pipeline folder with its card, to be copied."""
+    folder = tmp_path_factory.mktemp("saved") / "model"
+    tiny_cascade(with_sr=False).save_pretrained(folder)
+    (folder / "README.md").write_text("---\nlicense: mit\n---\n")
+    write_card(folder, "me/model")
+    return folder
+
+
+@pytest.fixture
+def folder(saved, tmp_path) -> Path:
+    return shutil.copytree(saved, tmp_path / "model")
+
+
+def names(fake_hub, repository: str = "me/model", revision: str = "main") -> set[str]:
+    return set(fake_hub.files(repository, revision)) - {"pushed_files.json"}
+
+
+def files_of(folder: Path) -> set[str]:
+    return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+
+
+# What arrives
+
+
+def test_a_pipeline_arrives_and_loads_and_the_commit_is_named(command, fake_hub, folder):
+    before = files_of(folder)
+    status, printed, errors = command(folder, "me/model", "--private", "--message", "The first weights")
     assert (status, errors) == (0, "")
-    assert printed.strip() == f"{fake_hub.url}/me/model/commit/{fake_hub.commits['me/model']['main']}"
+    *done, url = printed.splitlines()
+    assert url == f"{fake_hub.url}/me/model/commit/{fake_hub.commits['me/model']['main']}"
+    assert done[0].startswith("made a picture of 16 x 16 pixels")
     assert fake_hub.private == {"me/model"}
+    assert names(fake_hub) == before == files_of(folder)
+    expected = load_file(folder / UNET)
+    weights = TryOnCascadePipeline.from_pretrained("me/model").base_unet.state_dict()
+    assert all(torch.equal(value, expected[name]) for name, value in weights.items())
+
+
+def test_a_second_push_removes_what_the_first_brought_and_nothing_else(command, fake_hub, folder):
+    (folder / "notes.md").write_text("old")
+    assert command(folder, "me/model")[0] == 0
+    fake_hub.commit("me/model", {**fake_hub.files("me/model"), "theirs.txt": b"theirs"})
+    (folder / "notes.md").unlink()
+    (folder / "news.md").write_text("new")
+    assert command(folder, "me/model")[0] == 0
+    assert names(fake_hub) == files_of(folder) | {"theirs.txt"}
+
+
+def test_a_dry_run_asks_the_hub_about_the_card_and_uploads_nothing(command, fake_hub, folder):
+    status, printed, errors = command(folder, "me/model", "--dry-run")
+    assert (status, errors) == (0, "") and "can be pushed to me/model as a model; nothing was uploaded." in printed
+    assert fake_hub.requests == ["POST /api/validate-yaml"] and fake_hub.repositories == {}
+
+
+def test_a_branch_and_a_pull_request_leave_the_main_branch_alone(command, fake_hub, folder):
+    fake_hub.create("me/model")
+    assert command(folder, "me/model", "--branch", "v2/first")[2] == ""
+    status, printed, errors = command(folder, "me/model", "--create-pr")
+    assert errors == ""
+    assert status == 0 and printed.splitlines()[-1] == f"{fake_hub.url}/me/model/discussions/1"
+    assert names(fake_hub) == set()
+    assert names(fake_hub, revision="v2/first") == names(fake_hub, revision="refs/pr/1") == files_of(folder)
+    assert command(folder, "me/model", "--create-pr", "--revision", "v2/first")[0] == 2
+
+
+def test_a_network_of_transformers_a_space_and_a_stage_arrive(command, fake_hub, tmp_path):
+    status, printed, errors = command(shipped_checkpoint("tryon-pose-small"), "me/pose")
+    assert (status, errors) == (0, "") and "ran SegformerForSemanticSegmentation once" in printed
+
+    status, printed, errors = command(ROOT / "hub_cards" / "tryon-space", "me/space", "--private")
+    assert (status, errors) == (0, "") and f"{fake_hub.url}/spaces/me/space/commit/" in printed
+    assert {"README.md", "app.py", "requirements.txt"} <= names(fake_hub, "spaces/me/space")
+
+    unet = tiny_cascade().sr_unet
+    save_pipeline(tmp_path / "sr", "sr", unet, None, "v_prediction", create_scheduler("ddpm"))
+    (tmp_path / "sr" / "README.md").write_text("---\nlicense: mit\n---\n")
+    write_card(tmp_path / "sr", "me/sr")
+    status, printed, errors = command(tmp_path / "sr", "me/sr")
+    assert (status, errors) == (0, "") and "ran the network once at 32 x 32 pixels" in printed
+
+
+def test_a_data_set_arrives_as_one(command, fake_hub, tmp_path):
+    from diffusers_tryon.rendering.writer import write_pairs
+
+    write_pairs(tmp_path / "data", 2, 32, 0)
+    (tmp_path / "data" / "README.md").write_text("---\nlicense: mit\n---\n# Data\n")
+    status, printed, _ = command(tmp_path / "data", "me/data")
+    assert status == 0 and "checked every row" in printed
+    assert "train-00000.parquet" in names(fake_hub, "datasets/me/data")
+
+
+# What the Hub refuses
+
+
+@pytest.mark.parametrize(
+    ("prepare", "arguments", "message"),
+    [
+        (lambda hub, patch: None, ("--token", "hf_wrong"), "the Hub does not accept the token"),
+        (lambda hub, patch: hub.refused.update({"me/model": 403}), (), "the token may not write to me/model"),
+        (lambda hub, patch: hub.gated.add("me/model"), (), "access to me/model is gated"),
+        (lambda hub, patch: hub.faults.append(503), (), "the Hub answered 503"),
+        (lambda hub, patch: patch.delenv("HF_TOKEN"), (), "the Hub does not accept the token"),
+    ],
+    ids=["401", "403", "gated", "503", "no token"],
+)
+def test_what_the_hub_refuses_is_one_line(command, fake_hub, folder, monkeypatch, prepare, arguments, message):
+    fake_hub.create("me/model")
+    # The check of the card comes first.
+    assert command(folder, "me/model", "--dry-run")[0] == 0
+    monkeypatch.setattr("diffusers_tryon.hub.publish.ask_hub_about_card", lambda *given: [])
+    prepare(fake_hub, monkeypatch)
+    status, _, errors = command(folder, "me/model", *arguments)
+    assert status == 1 and len(errors.splitlines()) == 1
+    assert errors.startswith("diffusers-tryon: error: Nothing was pushed to me/model: ") and message in errors
+    assert names(fake_hub) == set()
+
+
+def test_without_a_network_nothing_is_pushed_and_a_dry_run_says_what_it_did_not_check(
+    command, fake_hub, folder, monkeypatch
+):
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")
+    status, _, errors = command(folder, "me/model")
+    assert status == 1 and errors.startswith(
+        "diffusers-tryon: error: The Hub was not asked about the card: ConnectErr"
+    )
+    status, printed, errors = command(folder, "me/model", "--dry-run")
+    assert status == 0 and "warning: The Hub was not asked about the card" in errors and "nothing was" in printed
+    assert fake_hub.requests == []
+
+
+def test_a_card_that_the_hub_refuses_is_a_problem_in_its_words(command, fake_hub, folder):
+    card = (folder / "README.md").read_text()
+    (folder / "README.md").write_text(card.replace("license: mit", "license: of my own"))
+    status, _, errors = command(folder, "me/model")
+    assert status == 1 and 'the Hub says: "license" must be one of' in errors and "problems: 1." in errors
+    assert fake_hub.repositories == {}
+
+
+# What is found before
+
+
+def test_every_problem_is_listed_and_nothing_is_uploaded(command, fake_hub, folder):
+    (folder / UNET).write_bytes((folder / UNET).read_bytes()[:-100])
+    (folder / "optimizer.pt").write_bytes(b"")
+    (folder / "old.ckpt").write_bytes(b"")
+    (folder / "notes.txt").write_text(f"see /home/somebody/runs and {TOKEN}{'a' * 30}".replace("hf_fake", "hf_"))
+    (folder / "config.json").write_text("{")
+    (folder / "extra.json").write_text('{"_name_or_path": "/data/runs/first"}')
+    (folder / "README.md").write_text(
+        "---\nlicense: mit\ntags: [a]\nbase_model: ../mine\nmodel-index:\n- name: a\n  results: [{}]\n---\n"
+        "![a](missing.png) [b](../elsewhere) <img src='none.jpg'> [More Information Needed] `![](code.png)`\n"
+    )
+    status, printed, errors = command(folder, "me/model")
+    assert (status, printed) == (1, "")
+    lines = errors.splitlines()
+    for expected in (
+        f"{UNET}: it is no whole file of safetensors",
+        "optimizer.pt: 'optimizer.pt' is a leftover",
+        "old.ckpt: a pickle",
+        "notes.txt: it names a place on somebody's machine: /home/somebody",
+        "notes.txt: it holds what looks like a token",
+        "config.json: it is no JSON",
+        "extra.json: `_name_or_path` is a place",
+        "README.md: the front matter lacks `library_name`",
+        "README.md: the front matter lacks `pipeline_tag`",
+        "README.md: `base_model` must hold ids on the Hub, got '../mine'",
+        "README.md: `model-index` is not well-formed",
+        "README.md: missing.png is shown or linked, and is not there",
+        "README.md: none.jpg is shown or linked",
+        "README.md: ../elsewhere is outside of the repository",
+        "README.md: '[More Information Needed]' was never filled in",
+        "it does not load or run",
+        "the Hub says: ",
+    ):
+        assert any(expected in line for line in lines), expected
+    assert not any("code.png" in line for line in lines)
+    assert lines[-1] == f"Nothing was pushed to me/model: problems: {len(lines) - 1}."
+    assert fake_hub.repositories == {}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda weights: {name: value * float("nan") for name, value in weights.items()}, "are not finite"),
+        (lambda weights: {name: value * 0 for name, value in weights.items()}, "one flat colour"),
+    ],
+    ids=["NaN", "zeros"],
+)
+def test_weights_that_make_no_picture_are_found(folder, change, message):
+    # A network that predicts the clean picture: of zeros it is grey.
+    path = folder / "base_scheduler" / "scheduler_config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "prediction_type": "sample"}))
+    write_card(folder)
+    save_file(change(load_file(folder / UNET)), folder / UNET)
+    (problem,) = validate(folder).problems
+    assert message in problem
+
+
+def test_a_network_that_runs_into_nan_or_lacks_weights_is_found(tmp_path):
+    folder = shutil.copytree(shipped_checkpoint("tryon-pose-small"), tmp_path / "tryon-pose-small")
+    weights = load_file(folder / "model.safetensors")
+    save_file({name: value * float("nan") for name, value in weights.items()}, folder / "model.safetensors")
+    assert validate(folder).problems == ["the network's output has values that are not finite"]
+    (folder / "model.safetensors").write_bytes(b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n")
+    first, second = validate(folder).problems
+    assert first.startswith("model.safetensors: a pointer of git LFS") and "does not load" in second
+
+
+def test_a_broken_space_is_found(tmp_path):
+    (tmp_path / "README.md").write_text("---\ntitle: T\nsdk: gradio\nlicense: mit\n---\n")
+    (tmp_path / "app.py").write_text("def (:\n")
+    validation = validate(tmp_path)
+    assert validation.repo_type == "space"
+    assert validation.problems == ["requirements.txt: it is missing", "app.py: it is no Python: " + SYNTAX]
+
+
+SYNTAX = "invalid syntax (app.py, line 1)"
+
+
+def test_what_is_no_repository_is_said(command, fake_hub, tmp_path):
+    status, _, errors = command(tmp_path / "missing", "me/model")
+    assert status == 1 and "`folder` must be a folder" in errors
+    (tmp_path / "empty").mkdir()
+    problems = validate(tmp_path / "empty").problems
+    assert [problem.split(":")[0] for problem in problems[:2]] == [
+        f"there are no files in {tmp_path}/empty",
+        "README.md",
+    ]
+    assert "it is neither a pipeline" in problems[2]
+    assert fake_hub.requests == []
