@@ -3,6 +3,7 @@
 """Folders from elsewhere: what is matched, what is refused in which words, what PIL makes of sizes by hand."""
 
 import io
+import json
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +14,7 @@ from PIL import Image
 
 from diffusers_tryon.evaluation.folders import count_warning, import_folders, match_folders, read_pair
 from diffusers_tryon.evaluation.layout import CaseRecord, case_ids
-from diffusers_tryon.evaluation.protocols import PROTOCOLS
+from diffusers_tryon.evaluation.protocols import PROTOCOLS, describe
 
 
 CATVTON, LADI, HR_VITON, RENDERED = (PROTOCOLS[name] for name in ("catvton", "ladi", "hr-viton", "rendered"))
@@ -284,6 +285,10 @@ def test_an_import_is_judged_as_the_folders_are(tmp_path):
         # What FID and KID read.
         assert np.array_equal(np.asarray(Image.open(folder / "reference" / f"{pictures.id}.png")), direct[1])
     assert CaseRecord.read(folder, "00006_00").category == "unknown"
+    settings = json.loads((folder / "settings.json").read_text())
+    data = settings["data"]
+    assert settings["model"] is None and dict(describe(CATVTON)) == settings["protocol"]
+    assert (data["name"], data["count"], data["size"]) == ("folders", 2, [32, 24])
 
 
 def test_an_import_for_ladi_keeps_the_files_sizes(tmp_path):
