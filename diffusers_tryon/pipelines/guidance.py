@@ -9,6 +9,10 @@ from diffusers_tryon.models.unet_parallel_reference import ReferenceParallelUNet
 from diffusers_tryon.pipelines.inputs import StageInputs
 
 
+# What the paper uses (section 4).
+DEFAULT_GUIDANCE_SCALE = 2.0
+
+
 def predict(
     unet: ParallelUNetModel | ReferenceParallelUNetModel,
     model_input: torch.Tensor,
@@ -33,52 +37,73 @@ def predict(
     Returns:
         `torch.Tensor`: (B, 3, H, W).
     """
-    levels = {
-        "agnostic_noise_level": inputs.agnostic_noise_level,
-        "low_res_noise_level": inputs.low_res_noise_level,
-    }
-    features = inputs.garment_features
-    if features is None:
-        features = unet.encode_garment(
-            inputs.garment_image.to(unet.dtype),
-            inputs.garment_pose,
-            inputs.garment_noise_level,
-            timestep=timestep,
-            person_pose=inputs.person_pose,
-            **levels,
-        )
-    rows = {
-        "sample": model_input.to(unet.dtype),
-        "agnostic_image": inputs.agnostic_image.to(unet.dtype),
-        "person_pose": inputs.person_pose,
-        "garment_pose": inputs.garment_pose,
-        "low_res_image": None if inputs.low_res_image is None else inputs.low_res_image.to(unet.dtype),
-    }
-
-    def run(
-        rows: dict[str, torch.Tensor | None], features: GarmentFeatures, keep: torch.Tensor | None
-    ) -> torch.Tensor:
-        return unet(
-            **rows,
-            timestep=timestep.expand(len(rows["sample"])),
-            garment_noise_level=inputs.garment_noise_level,
-            **levels,
-            conditioning_mask=keep,
-            garment_features=features,
-            return_dict=False,
-        )[0].float()
-
+    features = garment_features(unet, timestep, inputs)
     if guidance_scale is None:
-        return run(rows, features, None)
-    zeros = _zeros_like(features)
-    keep = torch.tensor([False, True], device=model_input.device).repeat_interleave(len(model_input))
-    keep_nothing, keep_all = keep.chunk(2)
+        return predict_rows(unet, model_input, timestep, inputs, features)
+    zeros = zeros_like(features)
     if sequential_guidance:
-        null, conditional = run(rows, zeros, keep_nothing), run(rows, features, keep_all)
+        keep_nothing = torch.zeros(len(model_input), dtype=torch.bool, device=model_input.device)
+        null = predict_rows(unet, model_input, timestep, inputs, zeros, keep_nothing)
+        conditional = predict_rows(unet, model_input, timestep, inputs, features)
     else:
-        twice = {name: None if tensor is None else torch.cat([tensor, tensor]) for name, tensor in rows.items()}
-        null, conditional = run(twice, _concatenated(zeros, features), keep).chunk(2)
+        keep = torch.tensor([False, True], device=model_input.device).repeat_interleave(len(model_input))
+        both = predict_rows(
+            unet,
+            torch.cat([model_input, model_input]),
+            timestep,
+            inputs._replace(**{name: torch.cat([value, value]) for name, value in _rows_of(inputs).items()}),
+            _concatenated(zeros, features),
+            keep,
+        )
+        null, conditional = both.chunk(2)
     return rescale_guidance(null + guidance_scale * (conditional - null), conditional, guidance_rescale)
+
+
+def garment_features(
+    unet: ParallelUNetModel | ReferenceParallelUNetModel, timestep: torch.Tensor, inputs: StageInputs
+) -> GarmentFeatures:
+    """The garments' features: those of `inputs`, or, if the network's garment stream sees the timestep, computed."""
+    if inputs.garment_features is not None:
+        return inputs.garment_features
+    return unet.encode_garment(
+        inputs.garment_image.to(unet.dtype),
+        inputs.garment_pose,
+        inputs.garment_noise_level,
+        timestep=timestep,
+        person_pose=inputs.person_pose,
+        agnostic_noise_level=inputs.agnostic_noise_level,
+        low_res_noise_level=inputs.low_res_noise_level,
+    )
+
+
+def predict_rows(
+    unet: ParallelUNetModel | ReferenceParallelUNetModel,
+    model_input: torch.Tensor,
+    timestep: torch.Tensor,
+    inputs: StageInputs,
+    features: GarmentFeatures,
+    keep: torch.Tensor | None = None,
+) -> torch.Tensor:
+    """One pass of a stage's network, in its dtype, from and to float32, (B, 3, H, W).
+
+    Args:
+        keep (`torch.Tensor`, *optional*): (B,) bool, the rows whose conditions are not dropped; all if not given.
+    """
+    low_res_image = inputs.low_res_image
+    return unet(
+        sample=model_input.to(unet.dtype),
+        timestep=timestep.expand(len(model_input)),
+        agnostic_image=inputs.agnostic_image.to(unet.dtype),
+        person_pose=inputs.person_pose,
+        garment_pose=inputs.garment_pose,
+        low_res_image=None if low_res_image is None else low_res_image.to(unet.dtype),
+        agnostic_noise_level=inputs.agnostic_noise_level,
+        garment_noise_level=inputs.garment_noise_level,
+        low_res_noise_level=inputs.low_res_noise_level,
+        conditioning_mask=keep,
+        garment_features=features,
+        return_dict=False,
+    )[0].float()
 
 
 def rescale_guidance(guided: torch.Tensor, conditional: torch.Tensor, rescale: float) -> torch.Tensor:
@@ -93,8 +118,14 @@ def rescale_guidance(guided: torch.Tensor, conditional: torch.Tensor, rescale: f
     return guided * (rescale * deviation + 1 - rescale)
 
 
-def _zeros_like(features: GarmentFeatures) -> GarmentFeatures:
+def zeros_like(features: GarmentFeatures) -> GarmentFeatures:
+    """What null rows have in place of garment features."""
     return GarmentFeatures(tuple(map(torch.zeros_like, features.down)), tuple(map(torch.zeros_like, features.up)))
+
+
+def _rows_of(inputs: StageInputs) -> dict[str, torch.Tensor]:
+    names = ("agnostic_image", "person_pose", "garment_pose", "low_res_image")
+    return {name: getattr(inputs, name) for name in names if getattr(inputs, name) is not None}
 
 
 def _concatenated(first: GarmentFeatures, second: GarmentFeatures) -> GarmentFeatures:

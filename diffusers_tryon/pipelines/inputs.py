@@ -11,6 +11,7 @@ from diffusers.schedulers.scheduling_utils import SchedulerMixin
 
 from diffusers_tryon.models.unet_parallel import GarmentFeatures, ParallelUNetModel
 from diffusers_tryon.models.unet_parallel_reference import ReferenceParallelUNetModel
+from diffusers_tryon.pipelines.noise_streams import NoiseStreams
 from diffusers_tryon.poses import NUM_KEYPOINTS, check_pose
 from diffusers_tryon.schedules import NUM_TRAIN_TIMESTEPS
 
@@ -94,6 +95,18 @@ class StageInputs(NamedTuple):
             return expand_rows(value, num_rows)
 
         return StageInputs(*map(expand, self))
+
+
+class PreparedCall(NamedTuple):
+    """A call of the pipeline before its first stage: the stages' plans and inputs, in order, and its noise.
+
+    `low_res_image` is what the first stage goes on from, (B, 3, h, w) in [-1, 1], if it is not the base stage.
+    """
+
+    plans: list[StagePlan]
+    inputs: list[StageInputs]
+    low_res_image: torch.Tensor | None
+    streams: NoiseStreams
 
 
 def pose_tensor(pose: PoseInput, name: str) -> torch.Tensor:

@@ -17,10 +17,11 @@ from diffusers_tryon.composition import AGNOSTIC_FILL, GARMENT_BACKGROUND
 from diffusers_tryon.image_processor import OUTPUT_TYPES, ImageInput, TryOnImageProcessor
 from diffusers_tryon.models.unet_parallel import ParallelUNetModel
 from diffusers_tryon.models.unet_parallel_reference import ReferenceParallelUNetModel
-from diffusers_tryon.pipelines.guidance import predict
+from diffusers_tryon.pipelines.guidance import DEFAULT_GUIDANCE_SCALE, predict
 from diffusers_tryon.pipelines.hub_download import download_components
 from diffusers_tryon.pipelines.inputs import (
     PoseInput,
+    PreparedCall,
     StageInputs,
     StagePlan,
     batch_size,
@@ -280,14 +281,15 @@ class TryOnCascadePipeline(OwnClassesMixin, DiffusionPipeline, CascadeStagesMixi
             garment_noise_level=level_tensor(garment_noise_level, device),
         )
 
-    def _noise_inputs(self, plan: StagePlan, inputs: StageInputs, streams: NoiseStreams) -> StageInputs:
+    def noise_inputs(self, plan: StagePlan, inputs: StageInputs, streams: NoiseStreams) -> StageInputs:
+        """Noise a stage's agnostic and garment images to the levels that they are given."""
         agnostic, garment = inputs.agnostic_image, inputs.garment_image
         agnostic = self.add_image_noise(agnostic, inputs.agnostic_noise_level, f"{plan.name}.agnostic_noise", streams)
         if garment is not None:
             garment = self.add_image_noise(garment, inputs.garment_noise_level, f"{plan.name}.garment_noise", streams)
         return inputs._replace(agnostic_image=agnostic, garment_image=garment)
 
-    def _add_low_res(
+    def add_low_res(
         self, image: torch.Tensor, plan: StagePlan, inputs: StageInputs, noise_level: int | None, streams: NoiseStreams
     ) -> StageInputs:
         """Add the previous stage's image, in [-1, 1], to a stage's inputs: first upsampled, then noised."""
@@ -361,7 +363,133 @@ class TryOnCascadePipeline(OwnClassesMixin, DiffusionPipeline, CascadeStagesMixi
                 f"{plan.height} x {plan.width} pixels."
             )
 
-    # 3. One stage
+    # 3. All that comes before the stages
+
+    def prepare_call(
+        self,
+        agnostic_image: ImageInput,
+        garment_image: ImageInput | None,
+        person_pose: PoseInput | None,
+        garment_pose: PoseInput | None,
+        agnostic_mask: ImageInput | None,
+        low_res_image: ImageInput | None,
+        low_res_latents: torch.Tensor | None,
+        garment_features: EncodedGarment | None,
+        height: int | None,
+        width: int | None,
+        stage_settings: dict[str, tuple[int, float | None, float, float, torch.Tensor | None]],
+        guidance_rescale: float,
+        noise_levels: dict[str, int | None],
+        num_images_per_prompt: int,
+        eta: float,
+        generator: torch.Generator | list[torch.Generator] | None,
+        last_stage: str | None,
+        output_type: str,
+        callback_on_step_end_tensor_inputs: list[str],
+    ) -> PreparedCall:
+        """Check the arguments of a call, plan its stages, and bring their inputs to sizes, rows and noise.
+
+        Args:
+            stage_settings (`dict[str, tuple]`): by the stage's name its steps, guidance scale, start and stop, and the
+                noise to start from.
+            noise_levels (`dict[str, int | None]`): by the argument's name.
+
+        Raises:
+            ValueError: on any input that does not fit, naming the argument.
+        """
+        self.check_inputs(
+            garment_image,
+            person_pose,
+            garment_pose,
+            garment_features,
+            low_res_image,
+            low_res_latents,
+            noise_levels,
+            num_images_per_prompt,
+            stage_settings["base"][1],
+            guidance_rescale,
+            eta,
+            output_type,
+            callback_on_step_end_tensor_inputs,
+        )
+        starts_above_base = low_res_image is not None or low_res_latents is not None
+        names = self.stage_names(STAGES[1] if starts_above_base else STAGES[0], last_stage)
+        for name, argument in (("base", "latents"), ("sr", "sr_latents")):
+            if stage_settings[name][-1] is not None and name not in names:
+                raise ValueError(f"`{argument}` are given, but the stage {name!r} does not run.")
+        sizes = self.stage_sizes(names[-1], height, width)
+        plans = [
+            StagePlan(
+                name,
+                getattr(self, f"{name}_unet"),
+                getattr(self, f"{name}_scheduler"),
+                *sizes[name],
+                *stage_settings[name],
+            )
+            for name in names
+        ]
+
+        # Poses and images as tensors, images of each stage's size
+        person_pose = pose_tensor(person_pose, "person_pose")
+        check_person_is_visible(person_pose)
+        if garment_features is not None:
+            garment_pose = garment_features.pose
+            noise_levels = {**noise_levels, "garment_noise_level": garment_features.noise_level}
+        elif garment_pose is not None:
+            garment_pose = pose_tensor(garment_pose, "garment_pose")
+        inputs = [
+            self.prepare_inputs(
+                plan,
+                agnostic_image,
+                agnostic_mask,
+                garment_image,
+                garment_features,
+                person_pose,
+                garment_pose,
+                noise_levels["agnostic_noise_level"],
+                noise_levels["garment_noise_level"],
+            )
+            for plan in plans
+        ]
+        images = low_res_latents
+        if low_res_image is not None:
+            images = self.image_processor.preprocess(low_res_image, *sizes["base"], "low_res_image")
+        elif low_res_latents is not None:
+            check_low_res_latents(low_res_latents, sizes["base"])
+
+        # One row for each image to make, and its noise
+        num_entries = batch_size(inputs[0].num_rows())
+        num_rows = num_entries * num_images_per_prompt
+        check_generator(generator, num_rows)
+        for plan in plans:
+            plan.check("" if plan.name == STAGES[0] else f"{plan.name}_", num_rows)
+        streams = NoiseStreams(generator)
+        inputs = [self.noise_inputs(plan, item.expanded(num_rows), streams) for plan, item in zip(plans, inputs)]
+        if images is not None:
+            if len(images) not in (1, num_entries, num_rows):
+                raise ValueError(
+                    f"The low-resolution image must hold one, {num_entries} (one for each entry of the batch) or "
+                    f"{num_rows} (one for each image to make), got {len(images)}."
+                )
+            images = expand_rows(images.to(device=self._execution_device, dtype=torch.float32), num_rows)
+        return PreparedCall(plans, inputs, images, streams)
+
+    def set_timesteps(self, plan: StagePlan) -> None:
+        """Make a stage's scheduler ready for its steps."""
+        plan.scheduler.set_timesteps(plan.num_inference_steps, device=self._execution_device)
+        check_steps(plan.scheduler, plan.num_inference_steps, f"{plan.name}_scheduler")
+        if hasattr(plan.scheduler, "set_begin_index"):
+            plan.scheduler.set_begin_index(0)
+
+    # 4. One stage
+
+    def encode_once(self, plan: StagePlan, inputs: StageInputs) -> StageInputs:
+        """Replace a stage's garment images by their features, unless its garment stream sees the timestep."""
+        if inputs.garment_image is None or plan.unet.config.garment_time_conditioning:
+            return inputs
+        image = inputs.garment_image.to(plan.unet.dtype)
+        features = plan.unet.encode_garment(image, inputs.garment_pose, inputs.garment_noise_level)
+        return inputs._replace(garment_image=None, garment_features=features)
 
     def _run_stage(
         self,
@@ -381,14 +509,11 @@ class TryOnCascadePipeline(OwnClassesMixin, DiffusionPipeline, CascadeStagesMixi
         latents = self.prepare_latents(plan, len(inputs.agnostic_image), streams, device)
         step_kwargs = self.prepare_extra_step_kwargs(scheduler, streams.generator(f"{plan.name}.steps"), eta)
         timesteps = scheduler.timesteps
-        guided_steps = range(round(plan.guidance_start * len(timesteps)), round(plan.guidance_stop * len(timesteps)))
+        # Cut as Diffusers' guiders cut.
+        guided_steps = range(int(plan.guidance_start * len(timesteps)), int(plan.guidance_stop * len(timesteps)))
         if plan.guidance_scale is not None:
             self._guidance_scale = plan.guidance_scale
-        if inputs.garment_image is not None and not plan.unet.config.garment_time_conditioning:
-            features = plan.unet.encode_garment(
-                inputs.garment_image.to(plan.unet.dtype), inputs.garment_pose, inputs.garment_noise_level
-            )
-            inputs = inputs._replace(garment_image=None, garment_features=features)
+        inputs = self.encode_once(plan, inputs)
 
         # Schedulers of order 2 call the network about twice a step, PNDM some times before its first.
         num_warmup_steps = len(timesteps) - plan.num_inference_steps * scheduler.order
@@ -417,13 +542,17 @@ class TryOnCascadePipeline(OwnClassesMixin, DiffusionPipeline, CascadeStagesMixi
                 if i == len(timesteps) - 1 or (i + 1 > num_warmup_steps and (i + 1) % scheduler.order == 0):
                     progress_bar.update()
 
+        return self.finish_stage(latents, inputs)
+
+    def finish_stage(self, latents: torch.Tensor, inputs: StageInputs) -> torch.Tensor:
+        """A stage's images in [-1, 1] of its last latents, (B, 3, H, W), with what must not change put back."""
         # Not every scheduler ends within the range, and the next stage was trained on images in it.
         images = latents.clamp(-1.0, 1.0)
         if inputs.mask is not None:
             images = torch.where(inputs.mask, images, inputs.kept_image)
         return images
 
-    # 4. The call
+    # 5. The call
 
     @torch.no_grad()
     @replace_example_docstring(EXAMPLE_DOC_STRING)
@@ -441,7 +570,7 @@ class TryOnCascadePipeline(OwnClassesMixin, DiffusionPipeline, CascadeStagesMixi
         width: int | None = None,
         num_inference_steps: int = DEFAULT_STEPS["base"],
         sr_num_inference_steps: int = DEFAULT_STEPS["sr"],
-        guidance_scale: float = 2.0,
+        guidance_scale: float = DEFAULT_GUIDANCE_SCALE,
         sr_guidance_scale: float | None = None,
         guidance_rescale: float = 0.0,
         guidance_start: float = 0.0,
@@ -533,109 +662,57 @@ class TryOnCascadePipeline(OwnClassesMixin, DiffusionPipeline, CascadeStagesMixi
         if isinstance(callback_on_step_end, (PipelineCallback, MultiPipelineCallbacks)):
             callback_on_step_end_tensor_inputs = callback_on_step_end.tensor_inputs
 
-        # 1. Check what was asked and plan the stages
-        self.check_inputs(
+        # 1. Check what was asked, plan the stages and bring the inputs to each
+        call = self.prepare_call(
+            agnostic_image,
             garment_image,
             person_pose,
             garment_pose,
-            garment_features,
+            agnostic_mask,
             low_res_image,
             low_res_latents,
+            garment_features,
+            height,
+            width,
+            {
+                "base": (num_inference_steps, guidance_scale, guidance_start, guidance_stop, latents),
+                "sr": (
+                    sr_num_inference_steps,
+                    sr_guidance_scale,
+                    guidance_start if sr_guidance_start is None else sr_guidance_start,
+                    guidance_stop if sr_guidance_stop is None else sr_guidance_stop,
+                    sr_latents,
+                ),
+            },
+            guidance_rescale,
             {
                 "agnostic_noise_level": agnostic_noise_level,
                 "garment_noise_level": garment_noise_level,
                 "low_res_noise_level": low_res_noise_level,
             },
             num_images_per_prompt,
-            guidance_scale,
-            guidance_rescale,
             eta,
+            generator,
+            last_stage,
             output_type,
             callback_on_step_end_tensor_inputs,
         )
-        starts_above_base = low_res_image is not None or low_res_latents is not None
-        names = self.stage_names(STAGES[1] if starts_above_base else STAGES[0], last_stage)
-        for name, argument, stage_latents in (("base", "latents", latents), ("sr", "sr_latents", sr_latents)):
-            if stage_latents is not None and name not in names:
-                raise ValueError(f"`{argument}` are given, but the stage {name!r} does not run.")
-        sizes = self.stage_sizes(names[-1], height, width)
-        settings = {
-            "base": (num_inference_steps, guidance_scale, guidance_start, guidance_stop, latents),
-            "sr": (
-                sr_num_inference_steps,
-                sr_guidance_scale,
-                guidance_start if sr_guidance_start is None else sr_guidance_start,
-                guidance_stop if sr_guidance_stop is None else sr_guidance_stop,
-                sr_latents,
-            ),
-        }
-        plans = [
-            StagePlan(
-                name, getattr(self, f"{name}_unet"), getattr(self, f"{name}_scheduler"), *sizes[name], *settings[name]
-            )
-            for name in names
-        ]
+        plans, images, streams = call.plans, call.low_res_image, call.streams
 
-        # 2. Bring poses and images to tensors, images to each stage's size
-        person_pose = pose_tensor(person_pose, "person_pose")
-        check_person_is_visible(person_pose)
-        if garment_features is not None:
-            garment_pose, garment_noise_level = garment_features.pose, garment_features.noise_level
-        elif garment_pose is not None:
-            garment_pose = pose_tensor(garment_pose, "garment_pose")
-        inputs = [
-            self.prepare_inputs(
-                plan,
-                agnostic_image,
-                agnostic_mask,
-                garment_image,
-                garment_features,
-                person_pose,
-                garment_pose,
-                agnostic_noise_level,
-                garment_noise_level,
-            )
-            for plan in plans
-        ]
-        images = low_res_latents
-        if low_res_image is not None:
-            images = self.image_processor.preprocess(low_res_image, *sizes["base"], "low_res_image")
-        elif low_res_latents is not None:
-            check_low_res_latents(low_res_latents, sizes["base"])
-
-        # 3. One row for each image to make, and its noise
-        num_entries = batch_size(inputs[0].num_rows())
-        num_rows = num_entries * num_images_per_prompt
-        check_generator(generator, num_rows)
+        # 2. Run the stages
         for plan in plans:
-            plan.check("" if plan.name == STAGES[0] else f"{plan.name}_", num_rows)
-        streams = NoiseStreams(generator)
-        inputs = [self._noise_inputs(plan, item.expanded(num_rows), streams) for plan, item in zip(plans, inputs)]
-        if images is not None:
-            if len(images) not in (1, num_entries, num_rows):
-                raise ValueError(
-                    f"The low-resolution image must hold one, {num_entries} (one for each entry of the batch) or "
-                    f"{num_rows} (one for each image to make), got {len(images)}."
-                )
-            images = expand_rows(images.to(device=self._execution_device, dtype=torch.float32), num_rows)
-
-        # 4. Run the stages
-        for plan in plans:
-            plan.scheduler.set_timesteps(plan.num_inference_steps, device=self._execution_device)
-            check_steps(plan.scheduler, plan.num_inference_steps, f"{plan.name}_scheduler")
-            if hasattr(plan.scheduler, "set_begin_index"):
-                plan.scheduler.set_begin_index(0)
+            self.set_timesteps(plan)
         self._num_timesteps = sum(len(plan.scheduler.timesteps) for plan in plans)
         self._guidance_scale = guidance_scale
         self._current_timestep = None
         self._interrupt = False
         stages, seconds, first_step = {}, {}, 0
-        for number, (plan, item) in enumerate(zip(plans, inputs)):
+        for number, (plan, item) in enumerate(zip(plans, call.inputs)):
             if self.interrupt:
                 break
             start = time.perf_counter()
             if images is not None:
-                item = self._add_low_res(images, plan, item, low_res_noise_level, streams)
+                item = self.add_low_res(images, plan, item, low_res_noise_level, streams)
             images = self._run_stage(
                 plan,
                 item,
@@ -655,7 +732,7 @@ class TryOnCascadePipeline(OwnClassesMixin, DiffusionPipeline, CascadeStagesMixi
             stages[plan.name] = self.image_processor.postprocess(images, output_type)
         self._current_timestep = None
 
-        # 5. Offload all models
+        # 3. Offload all models
         self.maybe_free_model_hooks()
 
         output = stages[list(stages)[-1]]
