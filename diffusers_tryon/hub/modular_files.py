@@ -1,0 +1,76 @@
+# Copyright 2026 The diffusers-tryon authors.
+# SPDX-License-Identifier: Apache-2.0
+"""The files by which `ModularPipeline.from_pretrained` finds the blocks and the components of a pipeline's repository."""
+
+import json
+from pathlib import Path
+
+import diffusers
+
+from ..files import written_beside
+from ..modular.modular_blocks_tryon import TryOnBlocks
+from ..pipelines.pipeline_tryon_cascade import TryOnCascadePipeline
+
+
+_MODULE = "blocks"
+_CODE = '''# Copyright 2026 The diffusers-tryon authors.
+# SPDX-License-Identifier: Apache-2.0
+"""For `ModularPipeline.from_pretrained(..., trust_remote_code=True)`: the blocks are those of the package."""
+
+from diffusers_tryon.modular import TryOnBlocks
+
+
+__all__ = ["TryOnBlocks"]
+'''
+MODULAR_FILES = (f"{_MODULE}.py", "modular_config.json", "modular_model_index.json")
+
+
+def write_modular_files(folder: Path, repo_id: str | None = None) -> None:
+    """Make a pipeline's folder one for Modular Diffusers too; `TryOnCascadePipeline` does not look at these files.
+
+    Args:
+        folder (`Path`): of a pipeline, with its `model_index.json`.
+        repo_id (`str`, *optional*): "user/name", from which the components are loaded once the folder is there.
+            Without it, only a local copy of the folder finds them.
+    """
+    index = json.loads((folder / TryOnCascadePipeline.config_name).read_text())
+    blocks = TryOnBlocks()
+    names = [spec.name for spec in blocks.expected_components if spec.default_creation_method == "from_pretrained"]
+    present = {name: index[name] for name in names if index.get(name, [None])[0] is not None}
+    version = diffusers.__version__
+    settings = {
+        "_class_name": TryOnBlocks.__name__,
+        "_diffusers_version": version,
+        "auto_map": {"ModularPipelineBlocks": f"{_MODULE}.{TryOnBlocks.__name__}"},
+        "requirements": {
+            name: specifier for block in blocks._requirements.values() for name, specifier in block.items()
+        },
+    }
+    components = {
+        name: [library, class_name, _loading(name, library, class_name, repo_id)]
+        for name, (library, class_name) in present.items()
+    }
+    modular_index = {
+        "_blocks_class_name": TryOnBlocks.__name__,
+        "_class_name": "ModularPipeline",
+        "_diffusers_version": version,
+        **components,
+    }
+    texts = (_CODE, _json(settings), _json(modular_index))
+    for name, text in zip(MODULAR_FILES, texts):
+        with written_beside(folder / name) as partial:
+            partial.write_text(text)
+
+
+def _loading(name: str, library: str, class_name: str, repo_id: str | None) -> dict[str, str | list[str] | None]:
+    return {
+        "pretrained_model_name_or_path": repo_id,
+        "revision": None,
+        "subfolder": name,
+        "type_hint": [library, class_name],
+        "variant": None,
+    }
+
+
+def _json(values: dict) -> str:
+    return json.dumps(values, indent=2) + "\n"
