@@ -21,22 +21,13 @@ import typer
 
 from diffusers_tryon import TryOnPreprocessor
 from diffusers_tryon.composition import CATEGORIES, GARMENT_LABELS, KEPT_LABELS, label_mask
-from diffusers_tryon.poses import KEYPOINT_NAMES
+from diffusers_tryon.evaluation.rendered_metrics import intersection_over_union, share_of_joints
 from diffusers_tryon.preprocessing.errors import PreprocessingError, PreprocessingWarning
 from diffusers_tryon.rendering.samples import Row, render_pair
 
 
 CROP = (192, 192)
 FIGURES = ("pck", "labels", "overlap", "leak", "kept")
-
-
-def share_of_joints(found: np.ndarray, truth: np.ndarray) -> float:
-    """PCK@0.2 of keypoints (18, 3); without neck or hips a third of the picture stands for the trunk."""
-    hips = truth[[KEYPOINT_NAMES.index("right_hip"), KEYPOINT_NAMES.index("left_hip")]]
-    hips, neck = hips[hips[:, 2] > 0, :2], truth[KEYPOINT_NAMES.index("neck")]
-    trunk = np.linalg.norm(hips.mean(axis=0) - neck[:2]) if len(hips) and neck[2] else 1 / 3
-    near = (np.linalg.norm(found[:, :2] - truth[:, :2], axis=1) < 0.2 * trunk) & (found[:, 2] > 0)
-    return float(near[truth[:, 2] == 1].mean())
 
 
 def judge(preprocessor: TryOnPreprocessor, row: Row) -> dict[str, float] | None:
@@ -51,9 +42,9 @@ def judge(preprocessor: TryOnPreprocessor, row: Row) -> dict[str, float] | None:
     garment, found = (label_mask(parse, GARMENT_LABELS[category]) for parse in (truth, person.parse))
     stays = label_mask(truth, KEPT_LABELS[category])
     return {
-        "pck": share_of_joints(analysis.pose, row["person_pose"]),
+        "pck": share_of_joints(analysis.pose, row["person_pose"], np.ones(row["person_parse"].shape, bool)),
         "labels": float((truth == person.parse).mean()),
-        "overlap": float((garment & found).sum() / max((garment | found).sum(), 1)),
+        "overlap": intersection_over_union(found, garment),
         "leak": float((garment & ~hidden).sum() / max(garment.sum(), 1)),
         "kept": float((stays & ~hidden).sum() / max(stays.sum(), 1)),
     }
