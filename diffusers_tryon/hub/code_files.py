@@ -95,7 +95,7 @@ class _Module:
 
     def refusal(self, reason: str, node: ast.AST | None = None) -> ValueError:
         place = self.path if node is None else f"{self.path}, line {node.lineno}"
-        return ValueError(f"Cannot write {place} into a file of its own: {reason}.")
+        return ValueError(f"{place} cannot be written into a file with others: {reason}.")
 
     @cached_property
     def used_names(self) -> set[str]:
@@ -150,14 +150,14 @@ class _Module:
                 raise self.refusal("it imports a module of the package inside of a statement", node)
             if isinstance(node, ast.Import) and any(alias.name.split(".")[0] == PACKAGE for alias in node.names):
                 raise self.refusal("it imports a module of the package inside of a statement", node)
-        shadowing = sorted(set(self.defined_names) & set(dir(builtins)))
+        shadowing = sorted({*self.defined_names, *(item.bound for item in self.imports)} & set(dir(builtins)))
         if shadowing:
-            raise self.refusal(f"in one file with others its {shadowing[0]} would take the place of Python's")
+            raise self.refusal(f"there its {shadowing[0]} would take the place of Python's")
         removed = {line for item in self._removed for line in range(_first_line(item), item.end_lineno + 1)}
         kept = {line for item in self.statements for line in range(_first_line(item), item.end_lineno + 1)}
         if removed & kept:
             raise self.refusal(f"line {min(removed & kept)} holds an import and something else")
-        imports = [item for item in self._removed if isinstance(item, (ast.Import, ast.ImportFrom))]
+        imports = [item for item in self._removed if isinstance(item, (ast.Import, ast.ImportFrom, ast.If))]
         lines = {line for item in imports for line in range(item.lineno, item.end_lineno + 1)}
         for token in tokenize.generate_tokens(io.StringIO(self.text).readline):
             if token.type == tokenize.COMMENT and token.start[0] in lines:
@@ -195,7 +195,7 @@ def write_files(
     def closure(name: str, above: tuple[str, ...] = ()) -> list[str]:
         """A module and all that it imports of the package, each after what it imports itself."""
         if name in above:
-            raise ValueError(f"Cannot write modules into files that import each other: {' -> '.join((*above, name))}.")
+            raise ValueError(f"Modules that import each other cannot be written: {' -> '.join((*above, name))}.")
         if name not in modules:
             modules[name] = _Module(root, in_place_of.get(name, name), left_out.get(name, ()))
         needed: dict[str, None] = {}
@@ -217,6 +217,14 @@ def write_files(
 
 
 class _FileWriter:
+    """One file, with what is known of the others.
+
+    Args:
+        own (`list[_Module]`): its modules in their order.
+        homes (`dict[str, str]`): the file of each module.
+        modules (`dict[str, _Module]`): all that were read, under the names that others import them by.
+    """
+
     def __init__(
         self,
         plan: FilePlan,
@@ -231,8 +239,8 @@ class _FileWriter:
     def text(self, version: str) -> str:
         outside, others = self._imports()
         head = (
-            f"{LICENCE}#\n# Written by `diffusers-tryon hub export-remote-code` of diffusers-tryon {version}. Everything below "
-            f"is as in the package,\n# but for the imports, which stand together here. Its modules:\n"
+            f"{LICENCE}#\n# Written by `diffusers-tryon hub export-remote-code` of diffusers-tryon {version}. Everything "
+            "below is as in the package,\n# but for the imports, which stand together here. Its modules:\n"
             + "".join(f"#   {self._title(module)}\n" for module in self.own)
         )
         blocks = [block for block in (*outside, _import_block(others)) if block]

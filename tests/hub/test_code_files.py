@@ -116,6 +116,7 @@ PARTS = "from diffusers_tryon.parts import PART\n\nWHOLE = PART\n"
         ("try:\n    import diffusers_tryon.parts\nexcept ImportError:\n    pass\n", "", "inside of a statement"),
         ("import json; WHOLE = json.dumps(1)\n", "", "line 5 holds an import and something else"),
         ("import json  # for this\n\nWHOLE = json.dumps(1)\n", "", "the comment in line 5 would be lost"),
+        ("from codecs import open\n\nWHOLE = open\n", "", "its open would take the place of Python's"),
         ("WHOLE = __file__\n", "", "line 5 .* it uses `__file__`"),
         ("import importlib\n\nWHOLE = importlib.import_module('json')\n", "", "it uses `import_module`"),
         ("WHOLE = eval('1')\n", "", "it uses `eval`"),
