@@ -15,6 +15,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import diffusers
 from huggingface_hub import snapshot_download
 from huggingface_hub.utils import validate_repo_id
 
@@ -57,7 +58,7 @@ This repository brings the code of its pipeline, written from `diffusers-tryon` 
 machine, so read them first:
 
 {files}
-They need `diffusers`, `torch`, `accelerate`, `numpy` and `pillow`.
+They were written with `diffusers` {diffusers} and need `torch`, `accelerate`, `numpy` and `pillow` beside it.
 
 ```python
 import json
@@ -192,7 +193,10 @@ def _write_card(folder: Path, code_names: list[str], repo_id: str | None) -> Non
     entries, body = split_card(text)
     tags = list(dict.fromkeys([*(read_front_matter(text).get("tags") or []), _CARD_TAG]))
     section = _CARD_SECTION.format(
-        files="".join(f"- `{name}`\n" for name in code_names), version=__version__, repo_id=repo_id or folder.name
+        files="".join(f"- `{name}`\n" for name in code_names),
+        version=__version__,
+        diffusers=diffusers.__version__,
+        repo_id=repo_id or folder.name,
     )
     head, heading, rest = body.partition("\n## ")
     body = f"{head.strip()}\n\n{section}{heading.lstrip()}{rest}".rstrip()
