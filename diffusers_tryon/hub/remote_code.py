@@ -27,6 +27,7 @@ from .card_facts import read_json
 from .card_text import find_blocks, read_front_matter, refresh_front_matter, split_card
 from .cards import CARD_NAME, write_card
 from .code_files import PACKAGE, FilePlan, write_files
+from .modular_files import MODULAR_FILES, write_modular_files
 from .remote_code_pipeline import network_file
 from .upload import OWNED_FILES_NAME
 
@@ -96,7 +97,8 @@ def export_remote_code(
     """Write a repository that loads without this package, from a pipeline.
 
     All files of the pipeline's folder are copied as they are, weights of all variants included. New are the code, its
-    places in `model_index.json`, and a section and a tag in the card.
+    places in `model_index.json`, and a section and a tag in the card. What is generated in the card is refreshed; it
+    and the files for Modular Diffusers, which are of the package, name `repo_id` from now on.
 
     Args:
         output (`Path`): Folder to write, which must not exist or be empty. It is written beside and renamed.
@@ -129,6 +131,8 @@ def export_remote_code(
         shutil.copytree(source, folder, ignore=shutil.ignore_patterns(*_NOT_COPIED))
         for name, text in code.items():
             (folder / name).write_text(text, encoding="utf-8")
+        if repo_id is not None and (folder / MODULAR_FILES[0]).is_file():
+            write_modular_files(folder, repo_id)
         _write_index(folder, index, [name.removesuffix(".py") for name in code])
         _write_card(folder, list(code), repo_id)
         os.replace(folder, output)

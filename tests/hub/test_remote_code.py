@@ -26,7 +26,9 @@ from typer.testing import CliRunner
 from diffusers_tryon import TryOnCascadePipeline
 from diffusers_tryon.cli import app
 from diffusers_tryon.hub.cards import write_card
+from diffusers_tryon.hub.modular_files import write_modular_files
 from diffusers_tryon.hub.remote_code import code_files, export_remote_code
+from diffusers_tryon.modular import TryOnBlocks
 from diffusers_tryon.poses import load_pose, save_pose
 from diffusers_tryon.schedules import create_scheduler
 
@@ -232,6 +234,21 @@ def test_the_generated_example_names_the_new_repository(folders, tmp_path):
     assert "somebody/old" in (plain / "README.md").read_text() and "somebody/old" not in card
     assert 'DiffusionPipeline.from_pretrained("me/new", trust_remote_code=True)' in card
     assert '\npipe = TryOnCascadePipeline.from_pretrained("me/new")' in card
+
+
+def test_modular_blocks_run_from_it_where_the_package_is(folders, fake_hub, tmp_path):
+    plain = tmp_path / "plain"
+    shutil.copytree(folders / "plain", plain)
+    write_modular_files(plain, "somebody/old")
+    export_remote_code(tmp_path / "exported", str(plain), "me/new")
+    fake_hub.upload_folder("me/new", tmp_path / "exported")
+    pipe = TryOnBlocks().init_pipeline("me/new")
+    pipe.load_components()
+    pipe.set_progress_bar_config(disable=True)
+    by_package = TryOnCascadePipeline.from_pretrained(plain)
+    by_package.set_progress_bar_config(disable=True)
+    expected = by_package(**cascade_inputs(), sequential_guidance=True).images
+    assert torch.equal(pipe(**cascade_inputs()).images, expected)
 
 
 def test_two_exports_are_alike(folders, tmp_path):
