@@ -353,6 +353,12 @@ def _weights_explained(url: str, place: Path) -> Iterator[None]:
     # torch's readers raise RuntimeError or one of their own errors for a file that is cut short.
     except Exception as error:
         reason = " ".join(str(error).split())[:200]
+        if not known:
+            place.unlink(missing_ok=True)
+            raise UnavailableError(
+                f"what was fetched from {url} for the network's weights cannot be read ({reason}): put the true file at "
+                f"{place}, or try again"
+            ) from error
         raise UnavailableError(f"the network's weights {place} cannot be read ({reason}): remove that file") from error
 
 

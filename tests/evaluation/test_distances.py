@@ -55,9 +55,11 @@ def test_frechet_distance_of_covariances_without_full_rank():
     assert frechet_distance(first, first + np.array([0, 3.0, 4.0])) == pytest.approx(25, rel=1e-12)
 
 
-def test_a_set_and_itself_in_another_order_have_no_distance():
-    features = samples(12, 40, seed=6)
-    assert frechet_distance(features, features[::-1]) == pytest.approx(0, abs=1e-9)
+@pytest.mark.parametrize("seed", range(6))
+def test_a_set_and_itself_in_another_order_have_no_distance(seed):
+    features = samples(12, 40, seed)
+    # Rounding goes both ways.
+    assert 0 <= frechet_distance(features, features[::-1]) < 1e-9
 
 
 def test_frechet_distance_does_not_care_which_comes_first():

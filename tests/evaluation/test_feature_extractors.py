@@ -101,6 +101,10 @@ def test_kept_features_are_used_for_the_same_files_and_network_only(tmp_path):
     Image.new("RGB", (12, 16)).save(folder / "000.png")
     changed, computed = features("another network")
     assert computed and not np.array_equal(changed, first)
+    # Of the same size in bytes.
+    for colour in (1, 2):
+        Image.new("RGB", (12, 16), (colour, 0, 0)).save(folder / "000.png", compress_level=0)
+        assert features("another network")[1]
     (folder / "003.jpg").rename(folder / "004.jpg")
     assert features("another network")[1]
     assert not features("another network")[1]
@@ -232,6 +236,13 @@ def test_weights_that_are_broken_are_the_reason_and_stay(library_without_weights
     with pytest.raises(UnavailableError, match=f"weights {place} cannot be read .*: remove that file"):
         CleanFidFeatures(folder=tmp_path)
     assert place.read_bytes() == b"half a file"
+
+
+def test_weights_that_came_broken_are_the_reason_and_go(library_without_weights, tmp_path, monkeypatch):
+    monkeypatch.setattr("urllib.request.urlopen", lambda url: None)
+    with pytest.raises(UnavailableError, match="what was fetched from http://127.0.0.1:9/.* cannot be read"):
+        CleanFidFeatures(folder=tmp_path)
+    assert not (tmp_path / "inception-2015-12-05.pt").exists()
 
 
 # The libraries themselves, with networks of random weights in place of theirs

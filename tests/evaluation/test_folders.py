@@ -235,6 +235,16 @@ def test_catvton_leaves_a_reference_of_the_same_size(tmp_path):
     assert np.array_equal(reference, np.asarray(Image.open(tmp_path / "b.jpg")))
 
 
+def test_a_mask_begins_at_half_of_white(tmp_path):
+    mask = region()
+    mask.putpixel((0, 0), 127)
+    mask.putpixel((1, 0), 128)
+    save(tmp_path, a__png=picture(0), b__png=picture(1), m__png=mask)
+    expected = np.asarray(region()) == 255
+    expected[0, 1] = True
+    assert np.array_equal(read_pair(RENDERED, *(tmp_path / name for name in ("a.png", "b.png", "m.png")))[2], expected)
+
+
 def test_a_mask_follows_its_picture(tmp_path):
     save(tmp_path, a__png=picture(0, 24, 32), b__png=picture(1, 24, 32), m__png=region(48, 64), j__jpg=region(48, 64))
     expected = np.zeros((32, 24), dtype=bool)

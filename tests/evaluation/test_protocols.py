@@ -3,6 +3,7 @@
 """The named protocols against what the published evaluation codes set, written out by hand."""
 
 from dataclasses import asdict, fields
+from pathlib import Path
 
 import pytest
 
@@ -164,3 +165,23 @@ def test_protocols_can_not_be_changed():
     for field in fields(protocol):
         with pytest.raises(AttributeError):
             setattr(protocol, field.name, None)
+
+
+def test_the_page_says_the_same():
+    page = (Path(__file__).parents[2] / "docs" / "evaluation.md").read_text()
+    rows = {
+        cells[0].strip("`"): cells[1:]
+        for line in page.splitlines()
+        if line.startswith("| `") and len(cells := line.strip("| ").split(" | ")) == 7
+    }
+    assert set(rows) == set(PROTOCOLS)
+    networks = {"alex": "AlexNet", "squeeze": "SqueezeNet", "vgg": "VGG16"}
+    for name, (_, size, reference, ssim, lpips, distances) in rows.items():
+        protocol = PROTOCOLS[name]
+        assert size.startswith("512 x 384" if protocol.size else "generated" if protocol.resize_reference else "equal")
+        assert reference.lower().startswith(protocol.resize_reference or "as it is")
+        assert ("JPEG" in reference) == (protocol.reencode_reference is not None)
+        assert ssim.lower() == (protocol.ssim.colour if protocol.ssim else "none")
+        assert lpips.startswith(networks[protocol.lpips.backbone] if protocol.lpips else "none")
+        assert ("128 x 128" in lpips) == bool(protocol.lpips and protocol.lpips.size)
+        assert distances == (protocol.distances.library if protocol.distances else "none")
