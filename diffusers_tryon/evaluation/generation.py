@@ -9,6 +9,7 @@ is repeated and goes on where it stopped.
 
 import hashlib
 import json
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from tqdm.auto import tqdm
 from .. import __version__
 from ..image_files import write_image
 from ..pipelines.pipeline_tryon_cascade import TryOnCascadePipeline
+from ..rendering.samples import one_torch_thread
 from .baselines import pasted_garment
 from .cases import Case, Cases
 from .layout import MODEL, claim_folder, picture_path
@@ -50,8 +52,8 @@ def produce(
 ) -> None:
     """Make this process's share of the pictures of an evaluation; what is there already is not made again.
 
-    The pipeline gets `agnostic_mask`, as its callers should: outside of it the person stays. On the CPU, processes
-    with different numbers of threads may differ in the last bit before rounding.
+    The pipeline gets `agnostic_mask`, as its callers should: outside of it the person stays. On the CPU it works in one
+    thread, whose sums do not depend on the machine's cores: launch as many processes as there are cores.
 
     Args:
         folder (`str` or `Path`): The folder of the evaluation, made if missing, see `layout`.
@@ -81,7 +83,8 @@ def produce(
     claim_folder(folder, describe_settings(cases, pipeline, call_arguments, batch_size), process_index)
     chunks = [range(first, min(first + batch_size, len(cases))) for first in range(0, len(cases), batch_size)]
     own = chunks[process_index::num_processes]
-    with tqdm(total=sum(map(len, own)), desc="try-on", unit="case", disable=not show_progress) as bar:
+    threads = one_torch_thread() if pipeline.device.type == "cpu" else nullcontext()
+    with threads, tqdm(total=sum(map(len, own)), desc="try-on", unit="case", disable=not show_progress) as bar:
         for chunk in own:
             if not all(path.is_file() for index in chunk for path in _files(folder, cases, index)):
                 _produce_chunk(folder, [cases[index] for index in chunk], pipeline, call_arguments)

@@ -16,6 +16,7 @@ from ..preprocessing.backends import HumanParser, PoseEstimator
 from ..preprocessing.loading import SHIPPED_PARSER, SHIPPED_POSE_ESTIMATOR
 from ..preprocessing.small_pose import SmallPoseEstimator
 from ..preprocessing.transformers_backends import SegformerParser
+from ..rendering.samples import one_torch_thread
 from ..training.parsing_metrics import confusion_matrix, mean_iou
 from .garment_metrics import garment_colour, garment_pattern
 from .layout import CaseRecord
@@ -60,7 +61,8 @@ def rendered_figures(
     record: CaseRecord,
     networks: RenderedNetworks,
 ) -> dict[str, float]:
-    """Judge a picture of a rendered person, alone, so that no other picture changes a bit of its figures.
+    """Judge a picture of a rendered person, alone and in one thread, so that neither other pictures nor the machine's
+    cores change a bit of its figures.
 
     Args:
         image, reference (`np.ndarray`): (H, W, 3) uint8, the picture to judge and the true one, or that twice.
@@ -82,8 +84,9 @@ def rendered_figures(
         NaN where a figure does not exist: nothing of the garment is seen, it is plain, or no joint is in sight.
     """
     region = mask > 0
-    (found_pose,) = networks.pose_estimator.estimate([image], [_box(parse)])
-    (found_parse,) = networks.parser.parse([image])
+    with one_torch_thread():
+        (found_pose,) = networks.pose_estimator.estimate([image], [_box(parse)])
+        (found_parse,) = networks.parser.parse([image])
     garment, found_garment = (label_mask(labels, GARMENT_LABELS[record.category]) for labels in (parse, found_parse))
     figures = (
         garment_colour(image, reference, garment & region),

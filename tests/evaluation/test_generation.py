@@ -107,7 +107,23 @@ def test_the_folder_holds_what_the_pipeline_makes_of_each_case_with_noise_of_its
     assert np.abs(record.person_pose - case.record.person_pose).max() < 1e-6
 
 
-def test_two_processes_write_the_same_bytes_as_one(whole, cases, pipe, tmp_path):
+@pytest.fixture
+def three_threads():
+    threads = torch.get_num_threads()
+    torch.set_num_threads(3)
+    yield
+    torch.set_num_threads(threads)
+
+
+def test_two_processes_write_the_same_bytes_as_one(whole, cases, pipe, tmp_path, three_threads):
+    seen = []
+
+    def note_threads(pipe, step, timestep, tensors):
+        seen.append(torch.get_num_threads())
+        return tensors
+
+    produce(tmp_path / "noted", rendered_cases(1, size=SR_SIZE), pipe, {"callback_on_step_end": note_threads}, 1)
+    assert set(seen) == {1} and torch.get_num_threads() == 3
     make(tmp_path / "two", cases, pipe, process_index=1, num_processes=2)
     assert case_ids(tmp_path / "two") == sorted(cases.ids[2:4])
     make(tmp_path / "two", cases, pipe, process_index=0, num_processes=2)
