@@ -182,7 +182,7 @@ def _write_index(folder: Path, index: dict[str, Any], code_names: list[str]) -> 
     for component, (_, class_name) in _components(index).items():
         if class_name in NETWORKS:
             file, text = network_file(files[NETWORKS[class_name].__module__], class_name)
-            (folder / component / f"{file}.py").write_text(text)
+            (folder / component / f"{file}.py").write_text(text, encoding="utf-8")
             index[component] = [file, class_name]
     index["_class_name"] = [code_names[-1], TryOnCascadePipeline.__name__]
     (folder / TryOnCascadePipeline.config_name).write_text(json.dumps(index, indent=2, sort_keys=True) + "\n")

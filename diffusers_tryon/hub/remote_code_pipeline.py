@@ -15,11 +15,8 @@ from diffusers.schedulers.scheduling_utils import SchedulerMixin
 
 from diffusers_tryon.models.unet_parallel import ParallelUNetModel
 from diffusers_tryon.models.unet_parallel_reference import ReferenceParallelUNetModel
-from diffusers_tryon.pipelines.own_classes import with_own_networks
+from diffusers_tryon.pipelines.own_classes import NETWORKS, with_own_networks
 from diffusers_tryon.pipelines.pipeline_tryon_cascade import TryOnCascadePipeline as CascadePipeline
-
-
-_NETWORKS = {network.__name__: network for network in (ParallelUNetModel, ReferenceParallelUNetModel)}
 
 
 def network_file(module: str, class_name: str) -> tuple[str, str]:
@@ -71,11 +68,11 @@ class TryOnCascadePipeline(CascadePipeline):
         """Write the index and the code that it names; `save_pretrained` calls this."""
         super().to_json_file(json_file_path)
         folder = Path(json_file_path).parent
-        for source in (TryOnCascadePipeline, CascadePipeline, *_NETWORKS.values()):
-            shutil.copy(inspect.getfile(source), folder)
+        for defined_there in (TryOnCascadePipeline, CascadePipeline, ParallelUNetModel, ReferenceParallelUNetModel):
+            shutil.copy(inspect.getfile(defined_there), folder)
         for name, (module, class_name) in self._networks().items():
             file, text = network_file(module, class_name)
-            (folder / name / f"{file}.py").write_text(text)
+            (folder / name / f"{file}.py").write_text(text, encoding="utf-8")
 
     def _networks(self) -> dict[str, tuple[str, str]]:
         """File of code and class of each component that is a network of this code."""
@@ -83,5 +80,5 @@ class TryOnCascadePipeline(CascadePipeline):
         return {
             name: (module.rpartition(".")[2], class_name)
             for name, (module, class_name) in entries.items()
-            if class_name in _NETWORKS and module == _NETWORKS[class_name].__module__
+            if class_name in NETWORKS and module == NETWORKS[class_name].__module__
         }

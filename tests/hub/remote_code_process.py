@@ -29,6 +29,7 @@ class _Absence:
 sys.meta_path.insert(0, _Absence())
 
 from diffusers import DiffusionPipeline  # noqa: E402
+from diffusers.utils.dynamic_modules_utils import get_class_from_dynamic_module  # noqa: E402
 from huggingface_hub import constants, snapshot_download  # noqa: E402
 
 
@@ -72,6 +73,15 @@ class Cases:
         load(self.folder / "exported")
         return self.images(pipe, garment_features=garment, garment_image=None, garment_pose=None)
 
+    def class_in_network_folder(self) -> bool:
+        """Whether the file there gives the class that runs already."""
+        folder = self.folder / "exported" / "base_unet"
+        (file,) = folder.glob("*.py")
+        found = get_class_from_dynamic_module(
+            folder, file.name, class_name="ParallelUNetModel", trust_remote_code=True
+        )
+        return found is type(load(folder.parent).base_unet)
+
     def all(self) -> dict[str, torch.Tensor | str]:
         exported, half = self.folder / "exported", {"variant": "fp16", "dtype": torch.float16}
         base_only = {"sr_unet": None, "sr_scheduler": None}
@@ -113,9 +123,12 @@ def main(folder: str, results: str) -> None:
     handler = logging.Handler(logging.WARNING)
     handler.emit = lambda record: warnings.append(record.getMessage())
     logging.getLogger("diffusers").addHandler(handler)
-    found = Cases(Path(folder)).all()
+    cases = Cases(Path(folder))
+    found = cases.all()
     code = [module.__file__ for name, module in sys.modules.items() if name.startswith("diffusers_modules.")]
-    torch.save({**found, "warnings": warnings, "modules": list(sys.modules), "code": code}, results)
+    found |= {"warnings": warnings, "modules": list(sys.modules), "code": code}
+    found["class in a network's folder"] = cases.class_in_network_folder()
+    torch.save(found, results)
 
 
 if __name__ == "__main__":

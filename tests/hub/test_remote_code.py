@@ -170,6 +170,11 @@ def test_loading_runs_the_four_files_and_nothing_else_without_a_warning(found, c
     assert [text for text in found["warnings"] if "should be kept in float32: []" not in text] == []
 
 
+@pytest.mark.slow
+def test_the_file_in_a_network_s_folder_gives_the_same_class(found):
+    assert found["class in a network's folder"]
+
+
 @pytest.mark.parametrize("source", ["folder", "hub"])
 def test_the_package_loads_the_same_repository_and_runs_none_of_its_code(folders, fake_hub, source):
     if source == "hub":
