@@ -77,7 +77,7 @@ class CleanFidFeatures:
         resized = np.stack([self._resize(image) for image in images])
         with torch.no_grad():
             features = self._network(torch.from_numpy(resized).permute(0, 3, 1, 2).contiguous().to(self._device))
-        return features.double().cpu().numpy()
+        return features.cpu().double().numpy()
 
 
 class TorchFidelityFeatures:
@@ -106,7 +106,7 @@ class TorchFidelityFeatures:
     def __call__(self, images: np.ndarray) -> np.ndarray:
         with torch.no_grad():
             (features,) = self._network(torch.from_numpy(images).permute(0, 3, 1, 2).contiguous().to(self._device))
-        return features.double().cpu().numpy()
+        return features.cpu().double().numpy()
 
 
 def load_extractor(library: str, device: str | None = None) -> FeatureExtractor:

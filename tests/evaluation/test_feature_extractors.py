@@ -302,6 +302,7 @@ def test_clean_fid_gives_the_same_itself(tmp_path):
     assert found["kid"] == pytest.approx(1000 * distance(*features), rel=1e-6)
 
 
+@pytest.mark.slow
 def test_torch_fidelity_gives_the_same_itself(tmp_path):
     library = torch_fidelity_module("metrics")
     network = torch_fidelity_module("feature_extractor_inceptionv3").FeatureExtractorInceptionV3
