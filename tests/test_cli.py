@@ -41,6 +41,12 @@ OPTIONS = {
         "--root", "--out", "--split", "--pairs", "--category", "--recipe", "--size", "--limit", "--rows-per-shard",
         "--workers", "--help",
     ],
+    "evaluate": [
+        "--out", "--protocol", "--model", "--dtype", "--device", "--batch-size", "--dataset", "--split", "--pairing",
+        "--category", "--count", "--seed", "--size", "--steps", "--sr-steps", "--guidance", "--sr-guidance",
+        "--scheduler", "--last-stage", "--generated", "--reference", "--masks", "--agnostic", "--help",
+    ],
+    "compare": ["--help"],
     "prepare": [
         "--person-photo", "--garment-photo", "--person-index", "--dataset", "--split", "--limit", "--rows-per-shard",
         "--category", "--garment-type", "--size", "--preprocessor", "--device", "--batch-size", "--out", "--help",

@@ -137,7 +137,7 @@ def rendered_cases(
         ValueError: naming the argument.
     """
     check_render_arguments(seed, size, RENDERED_SPLIT, category)
-    _check_pairing(pairing)
+    check_pairing(pairing)
     _check_count(count)
     return RenderedCases(count, seed, size, category, pairing)
 
@@ -218,7 +218,7 @@ def dataset_cases(
         ValueError: naming the argument, the dataset that cannot be read, or the category in which garments cannot be
             exchanged; on access the row.
     """
-    _check_pairing(pairing)
+    check_pairing(pairing)
     if not isinstance(seed, int) or seed < 0:
         raise ValueError(f"`seed` must be an integer of at least 0, got {seed!r}.")
     rows = without_decoding(load_tryon_dataset(source, split))
@@ -259,7 +259,8 @@ def exchanged_garments(rows: Dataset, seed: int) -> np.ndarray:
     return exchanged
 
 
-def _check_pairing(pairing: str) -> None:
+def check_pairing(pairing: str) -> None:
+    """Raise a `ValueError` unless it is one of `PAIRINGS`."""
     if pairing not in PAIRINGS:
         raise ValueError(f"`pairing` must be one of {', '.join(PAIRINGS)}, got {pairing!r}.")
 

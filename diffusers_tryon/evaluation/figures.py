@@ -48,8 +48,8 @@ _OF_THE_REGION = {
 METRICS = {
     **_OF_PIXELS,
     **_OF_THE_REGION,
-    "garment_colour": Metric("Colour of the garment, CIELAB difference", "", False, 2),
-    "garment_pattern": Metric("Pattern of the garment", "", True, 3),
+    "garment_colour": Metric("Colour of the garment, CIEDE2000", "", False, 2),
+    "garment_pattern": Metric("Pattern of the garment, agreement", "", True, 3),
     "pck": Metric("Joints in place, PCK at 0.2", "", True, 3),
     "parse_iou_garment": Metric("IoU of the garment's label", "", True, 3),
     "parse_iou": Metric("IoU of all labels", "", True, 3),

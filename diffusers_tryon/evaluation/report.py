@@ -107,7 +107,7 @@ def as_markdown(result: Mapping[str, Any]) -> str:
     name = model_name(result)
     blocks = [
         f"# {name}, evaluated by protocol `{result['protocol']['name']}`",
-        "\n".join(metrics_table(result)),
+        "\n".join(metrics_table(result)) if result["metrics"] else "Nothing could be measured.",
         "Higher is better with ↑, lower with ↓. In brackets: 95 % intervals of the mean, by the percentile bootstrap "
         "over the cases.",
     ]
@@ -116,6 +116,8 @@ def as_markdown(result: Mapping[str, Any]) -> str:
             "## Not measured",
             "\n".join(f"- {METRICS[metric].title}: {reason}" for metric, reason in result["unavailable"].items()),
         ]
+    if not result["wins"]:
+        blocks.append("No baseline was judged on these cases: the figures say nothing about what is easy here.")
     for baseline in result["wins"]:
         blocks += [f"## Against the {METHOD_TITLES[baseline]}", "\n".join(_wins_table(result, baseline))]
     if result["wins"]:
