@@ -15,6 +15,8 @@ from typing import Any
 
 from .app_examples import photograph_examples, prepared_examples
 from .app_generation import DEFAULT_GUIDANCE, STAGE_TITLES, Sampling, TryOnResult, TryOnService
+from .composition import CATEGORIES
+from .data.schema import GARMENT_TYPES
 from .schedules import DEFAULT_STEPS, SCHEDULERS
 
 
@@ -39,13 +41,20 @@ _BUTTONS = ["download", "fullscreen"]
 # Tall photographs stay on the screen; captions are not cut; what a network made shows its pixels when it is enlarged.
 _CSS = """
 #result { min-height: 16rem; }
-#result img { max-height: 34rem; object-fit: contain; }
+#result .image-frame, #result img { width: 100%; max-height: 34rem; object-fit: contain; }
+#intermediates .image-container { padding-top: 1.75rem; }
 #stages .grid-wrap { height: auto; min-height: 0; max-height: none; }
 #stages img { image-rendering: pixelated; }
 #stages .caption-label { white-space: normal; max-width: 100%; font-size: var(--text-xs); }
 """
-_CATEGORY_LABELS = {"auto": "auto", "upper": "upper body", "lower": "lower body", "dress": "dress"}
-_GARMENT_TYPE_LABELS = {"auto": "auto", "worn": "worn by somebody", "flat": "laid flat"}
+# Of several people in a photograph, from the largest on; "auto" is the largest with a note that there are others.
+_PERSON_INDICES = ("auto", *map(str, range(10)))
+# On a small screen the result is below everything else. People want to see that something happens, and what.
+_SHOW_RESULT = """(...inputs) => {
+  const result = document.getElementById("result"), { top, bottom } = result.getBoundingClientRect();
+  if (top < 0 || bottom > window.innerHeight) result.scrollIntoView({ behavior: "smooth" });
+  return inputs;
+}"""
 
 
 # A file that was uploaded; gradio has seen to it that `path` lies in its folder of uploads.
@@ -68,6 +77,7 @@ class _Handlers:
         garment_photo: UploadedFile,
         category: str = "auto",
         garment_type: str = "auto",
+        person_index: str = "auto",
         scheduler: str = _OWN_SCHEDULER,
         steps: int = DEFAULT_STEPS["base"],
         sr_steps: int = DEFAULT_STEPS["sr"],
@@ -84,7 +94,12 @@ class _Handlers:
         with _errors_for_people(photos):
             sampling = _sampling(scheduler, steps, sr_steps, guidance, sr_guidance, seed, random_seed)
             result = self.service.try_on(
-                **photos, category=category, garment_type=garment_type, sampling=sampling, on_progress=progress
+                **photos,
+                category=category,
+                garment_type=garment_type,
+                person_index=_index(person_index),
+                sampling=sampling,
+                on_progress=progress,
             )
             return _shown(result, sampling.seed, show_stages, show_intermediates)
 
@@ -124,6 +139,12 @@ class _Handlers:
 
 def _paths(files: dict[str, UploadedFile]) -> dict[str, str | None]:
     return {name: file["path"] if file else None for name, file in files.items()}
+
+
+def _index(person_index: str) -> int | None:
+    if person_index not in _PERSON_INDICES:
+        raise ValueError(f"`person_index` must be one of {', '.join(_PERSON_INDICES)}, got {person_index}.")
+    return None if person_index == "auto" else int(person_index)
 
 
 def _sampling(
@@ -244,7 +265,7 @@ def create_app(service: TryOnService, title: str = "Virtual try-on") -> gr.Block
                 preprocess=False,
                 concurrency_limit=1,
                 concurrency_id="networks",
-                scroll_to_output=True,
+                js=_SHOW_RESULT,
                 show_progress_on=image,
             )
     return app
@@ -255,30 +276,31 @@ def _photographs_tab() -> tuple[list[gr.components.Component], gr.Button]:
         person_photo = _upload("person_photo", "Person photo")
         garment_photo = _upload("garment_photo", "Garment photo")
     with gr.Row():
-        category = _choice("Category", _CATEGORY_LABELS)
-        garment_type = _choice("Garment type", _GARMENT_TYPE_LABELS)
+        category = _choice("Category", ("auto", *CATEGORIES))
+        garment_type = _choice("Garment type", ("auto", *GARMENT_TYPES))
+        person_index = _choice("Person index", _PERSON_INDICES)
     button = gr.Button("Try it on", variant="primary")
     inputs = [person_photo, garment_photo, category, garment_type]
     gr.Examples(photograph_examples(), inputs, cache_examples=False, api_visibility="private", visible_columns=[0, 1])
-    return inputs, button
+    return [*inputs, person_index], button
 
 
 def _prepared_tab() -> tuple[list[gr.components.Component], gr.Button]:
     with gr.Row():
         agnostic_image = _upload("agnostic_image", "Agnostic image")
         garment_image = _upload("garment_image", "Garment image")
-        agnostic_mask = _upload("agnostic_mask", "Agnostic mask (optional)")
+        agnostic_mask = _upload("agnostic_mask", "Mask (optional)")
     with gr.Row():
-        person_pose = _upload_pose("person_pose", "Person pose (JSON)")
-        garment_pose = _upload_pose("garment_pose", "Garment pose (JSON), none if it lies flat")
+        person_pose = _upload_pose("person_pose", "Person pose (JSON file)")
+        garment_pose = _upload_pose("garment_pose", "Garment pose (optional)")
     button = gr.Button("Try it on", variant="primary")
     inputs = [agnostic_image, garment_image, person_pose, agnostic_mask, garment_pose]
-    gr.Examples(prepared_examples(), inputs, cache_examples=False, api_visibility="private", visible_columns=[0, 1, 3])
+    gr.Examples(prepared_examples(), inputs, cache_examples=False, api_visibility="private", visible_columns=[0, 1])
     return inputs, button
 
 
-def _choice(label: str, labels: dict[str, str]) -> gr.Dropdown:
-    return gr.Dropdown([(text, value) for value, text in labels.items()], value="auto", label=label, min_width=140)
+def _choice(label: str, choices: tuple[str, ...]) -> gr.Dropdown:
+    return gr.Dropdown(list(choices), value="auto", label=label, min_width=140)
 
 
 def _upload(name: str, label: str) -> gr.Image:
@@ -293,7 +315,7 @@ def _upload(name: str, label: str) -> gr.Image:
 
 
 def _upload_pose(name: str, label: str) -> gr.File:
-    return gr.File(label=label, file_types=[".json"], height=160, min_width=140, elem_id=name)
+    return gr.File(label=label, file_types=[".json"], height=160, min_width=200, elem_id=name)
 
 
 def _settings(service: TryOnService) -> tuple[list[gr.components.Component], gr.Number, list[gr.Checkbox]]:
@@ -302,7 +324,7 @@ def _settings(service: TryOnService) -> tuple[list[gr.components.Component], gr.
     schedulers = [("the model's own", _OWN_SCHEDULER), *service.schedulers()]
     with gr.Accordion("Settings", open=False):
         with gr.Row():
-            scheduler = gr.Dropdown(schedulers, value=_OWN_SCHEDULER, label="Scheduler", min_width=140)
+            scheduler = gr.Dropdown(schedulers, value=_OWN_SCHEDULER, label="Scheduler", min_width=200)
             seed = gr.Number(0, label="Seed", minimum=0, maximum=MAX_SEED, precision=0, min_width=140)
         with gr.Row():
             steps = gr.Slider(1, MAX_STEPS, DEFAULT_STEPS["base"], step=1, label="Base steps", min_width=140)
@@ -314,8 +336,8 @@ def _settings(service: TryOnService) -> tuple[list[gr.components.Component], gr.
             sr_guidance = gr.Slider(
                 0, MAX_GUIDANCE, DEFAULT_GUIDANCE, step=0.1, label="SR guidance", visible=has_sr, min_width=140
             )
+        random_seed = gr.Checkbox(False, label="Random seed")
         with gr.Row():
-            random_seed = gr.Checkbox(False, label="Random seed", min_width=140)
             show_stages = gr.Checkbox(True, label="Show stages", min_width=140)
             show_intermediates = gr.Checkbox(True, label="Show intermediates", min_width=140)
     settings = [scheduler, steps, sr_steps, guidance, sr_guidance, seed, random_seed]
@@ -364,18 +386,25 @@ def launch_app(
         OSError: the port is in use.
     """
     app.queue(max_size=queue_size)
-    _, local_url, _ = app.launch(
-        server_name=host,
-        server_port=port,
-        share=share,
-        inbrowser=open_browser,
-        theme=gr.themes.Default(font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"]),
-        css=_CSS,
-        max_file_size=MAX_UPLOAD,
-        footer_links=["api", "settings"],
-        run_history=False,
-        ssr_mode=False,
-        prevent_thread_lock=True,
-        quiet=True,
-    )
+    try:
+        _, local_url, _ = app.launch(
+            server_name=host,
+            server_port=port,
+            share=share,
+            inbrowser=open_browser,
+            theme=gr.themes.Default(font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"]),
+            css=_CSS,
+            max_file_size=MAX_UPLOAD,
+            footer_links=["api", "settings"],
+            run_history=False,
+            ssr_mode=False,
+            enable_monitoring=False,
+            prevent_thread_lock=True,
+            quiet=True,
+        )
+    except OSError as error:
+        raise OSError(
+            f"Cannot listen on {host or 'this machine'}, port {port or '7860 and those that follow'}: is something else "
+            "using it?"
+        ) from error
     return local_url

@@ -133,6 +133,7 @@ class TryOnService:
         garment_photo: str | Path | None,
         category: str = "auto",
         garment_type: str = "auto",
+        person_index: int | None = None,
         sampling: Sampling = Sampling(),
         on_progress: OnProgress = lambda share, text: None,
     ) -> TryOnResult:
@@ -142,6 +143,7 @@ class TryOnService:
             person_photo, garment_photo (`str` or `Path`): files; None counts as missing.
             category (`str`): "upper", "lower", "dress" or "auto".
             garment_type (`str`): "worn", "flat" or "auto".
+            person_index (`int`, *optional*): whom to dress if there are several, from the largest (0) on.
             sampling ([`Sampling`]): how to sample.
             on_progress (`Callable`): called as the work goes on.
 
@@ -159,6 +161,7 @@ class TryOnService:
             self.preprocessor,
             category,
             garment_type,
+            person_index,
             callback_on_step_end=_step_reporter(on_progress),
             **sampling.call_arguments(),
         )

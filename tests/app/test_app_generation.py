@@ -55,7 +55,9 @@ def service(offline_preprocessor) -> TryOnService:
 
 def test_photographs_give_what_the_pipeline_gives(service):
     told = []
-    result = service.try_on(PERSON, GARMENT, "upper", "worn", QUICK, lambda share, text: told.append((share, text)))
+    result = service.try_on(
+        PERSON, GARMENT, "upper", "worn", None, QUICK, lambda share, text: told.append((share, text))
+    )
     output = service.pipe.try_on(
         PERSON, GARMENT, service.preprocessor, "upper", "worn",
         num_inference_steps=3, sr_num_inference_steps=2, guidance_scale=1.5, sr_guidance_scale=1.0,
@@ -79,8 +81,13 @@ def test_photographs_give_what_the_pipeline_gives(service):
 
 def test_warnings_of_photographs_come_back_as_text(service, tmp_path):
     Image.open(PERSON).filter(ImageFilter.GaussianBlur(6)).save(tmp_path / "blurred.png")
-    result = service.try_on(tmp_path / "blurred.png", GARMENT, "upper", "worn", QUICK)
+    result = service.try_on(tmp_path / "blurred.png", GARMENT, "upper", "worn", sampling=QUICK)
     assert any(warning.startswith("`person_photo` is blurred") for warning in result.warnings)
+
+
+def test_whom_to_dress_can_be_said(service):
+    with pytest.raises(NoPersonError, match="`person_index` is 3"):
+        service.try_on(PERSON, GARMENT, person_index=3, sampling=QUICK)
 
 
 def test_prepared_inputs_give_what_the_pipeline_gives(service):

@@ -222,6 +222,8 @@ def test_programs_use_the_same_endpoints(url, service, tmp_path):
         ({"guidance": -3}, "The guidance scale must be a number from 0"),
         ({"scheduler": "magic"}, "The scheduler must be model or one of ddpm"),
         ({"category": "hat"}, "The category must be one of upper"),
+        ({"person_index": "7"}, "The person index is 7, but the person photo shows 1 person"),
+        ({"person_index": "someone"}, "The person index must be one of auto, 0"),
         ({"garment_photo": None}, "The garment photo is missing"),
     ],
 )
