@@ -167,9 +167,8 @@ def test_two_people_at_once_each_get_their_own(visit, service, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("viewport", [DESKTOP, PHONE], ids=["desktop", "phone"])
-def test_the_page_fits_and_what_is_not_wanted_is_hidden(visit, viewport):
-    visitor = visit(viewport)
+def test_a_telephone_shows_all_of_the_page_and_what_is_not_wanted_is_hidden(visit):
+    visitor = visit(PHONE)
     page = visitor.page
     assert page.get_by_text("A network of noise.").is_visible()
     page.locator("table tbody tr").first.click()
