@@ -64,6 +64,10 @@ class Cases:
         exec(card.split("```python\n")[1].split("```")[0], {})
         return torch.from_numpy(np.array(Image.open("tryon.png")))
 
+    def with_adapters(self, pipe: DiffusionPipeline) -> torch.Tensor:
+        pipe.load_lora_weights(self.folder / "adapters")
+        return self.images(pipe)
+
     def encoded(self) -> torch.Tensor:
         """What a garment encoded by one pipeline gives there after another pipeline was loaded."""
         pipe = load(self.folder / "exported")
@@ -99,6 +103,7 @@ class Cases:
             "encoded garment": self.encoded(),
             "without trust, folder": error(DiffusionPipeline.from_pretrained, exported),
             "without trust, hub": error(DiffusionPipeline.from_pretrained, "me/exported"),
+            "adapters": self.with_adapters(load(exported)),
             "example": self.example((self.folder / "exported" / "README.md").read_text()),
             "photographs": error(load(exported).try_on, "person.jpg", "garment.jpg"),
         }

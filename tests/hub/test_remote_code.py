@@ -19,6 +19,7 @@ import torch
 from diffusers.utils.dynamic_modules_utils import get_relative_imports
 from fake_hub import FakeHub
 from huggingface_hub import ModelCard
+from peft import LoraConfig, get_peft_model_state_dict
 from PIL import Image
 from tiny_cascade import BASE_SIZE, SR_SIZE, cascade_inputs, random_unet, tiny_cascade
 from typer.testing import CliRunner
@@ -84,6 +85,16 @@ def reference_cascade() -> TryOnCascadePipeline:
     )
 
 
+def save_adapters(folder: Path) -> None:
+    unet, config = tiny_cascade().base_unet, LoraConfig(r=2, target_modules=["to_q"], init_lora_weights=False)
+    unet.add_adapter(config)
+    TryOnCascadePipeline.save_lora_weights(
+        folder,
+        base_unet_lora_layers=get_peft_model_state_dict(unet),
+        base_unet_lora_adapter_metadata=config.to_dict(),
+    )
+
+
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory) -> Path:
     """Pipelines as the package saves them, exported ones beside them, and what `remote_code_process.py` needs."""
@@ -94,6 +105,7 @@ def folders(tmp_path_factory) -> Path:
     reference_cascade().save_pretrained(folder / "plain_reference")
     (folder / "plain" / "handler.py").write_text("# of an endpoint\n")
     (folder / "plain" / "README.md").write_text(CARD)
+    save_adapters(folder / "adapters")
     for name in ("", "_base", "_reference"):
         export_remote_code(folder / f"exported{name}", str(folder / f"plain{name}"), f"me/exported{name}")
     return folder
@@ -129,6 +141,8 @@ def test_without_the_package_the_images_are_the_same_bit_for_bit(folders, found)
     def by_package(name: str, **options) -> torch.Tensor:
         return images(TryOnCascadePipeline.from_pretrained(folders / name, **options))
 
+    adapted = TryOnCascadePipeline.from_pretrained(folders / "plain")
+    adapted.load_lora_weights(folders / "adapters")
     whole, base = by_package("plain"), by_package("plain_base")
     expected = {
         **dict.fromkeys(("folder", "hub", "hub, cached", "offline", "device map", "encoded garment"), whole),
@@ -136,10 +150,12 @@ def test_without_the_package_the_images_are_the_same_bit_for_bit(folders, found)
         **dict.fromkeys(("base only", "base of a cascade", "base given", "revision"), base),
         "variant": by_package("plain", variant="fp16", dtype=torch.float16),
         "reference networks": by_package("plain_reference"),
+        "adapters": images(adapted),
         "example": example(folders),
     }
     assert {name for name, value in found.items() if isinstance(value, torch.Tensor)} == set(expected)
     assert [name for name, value in expected.items() if not torch.equal(found[name], value)] == []
+    assert not torch.equal(expected["adapters"], whole)
     assert [name for name in found["modules"] if name.split(".")[0] == "diffusers_tryon"] == []
 
 
