@@ -119,6 +119,7 @@ class Cases:
         found["of its class"] = self.images(type(saved).from_pretrained("me/exported"))
         snapshot_download("me/exported")
         constants.HF_HUB_OFFLINE = True
+        found["offline by its id"] = error(load, "me/exported", local_files_only=True)
         found["offline"] = self.images(load(snapshot_download("me/exported")))
         return found
 

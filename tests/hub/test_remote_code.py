@@ -176,6 +176,8 @@ def example(folder: Path) -> torch.Tensor:
 def test_without_the_package_errors_are_clear(found):
     for name in ("without trust, folder", "without trust, hub"):
         assert "contains custom code in tryon_pipeline_" in found[name] and "trust_remote_code=True" in found[name]
+    # What docs/hub.md says that Diffusers cannot do. If it can, the page is to be changed.
+    assert found["offline by its id"].startswith("OfflineModeIsEnabled")
     assert found["photographs"].startswith("ImportError") and "pip install diffusers-tryon" in found["photographs"]
 
 
