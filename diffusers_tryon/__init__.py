@@ -15,6 +15,7 @@ _EXPORTS = {
     "ParallelUNetModel": "diffusers_tryon.models.unet_parallel",
     "ParallelUNetOutput": "diffusers_tryon.models.unet_parallel",
     "ReferenceParallelUNetModel": "diffusers_tryon.models.unet_parallel_reference",
+    "TryOnBlocks": "diffusers_tryon.modular.modular_blocks_tryon",
     "TryOnCascadePipeline": "diffusers_tryon.pipelines.pipeline_tryon_cascade",
     "TryOnCascadePipelineOutput": "diffusers_tryon.pipelines.pipeline_output",
     "TryOnImageProcessor": "diffusers_tryon.image_processor",

@@ -144,3 +144,28 @@ def export_remote_code(
 
     export(output, model, repo_id, revision, token)
     typer.echo(f"Wrote {output}. The code in it, to be read by those who load it: {', '.join(code_files())}")
+
+
+@commands.command("add-modular-files", no_args_is_help=True)
+def add_modular_files(
+    folder: Annotated[Path, typer.Argument(help="Folder of a pipeline.", show_default=False)],
+    repo_id: Annotated[
+        str | None,
+        typer.Option(help="user/name under which it is going to lie on the Hub.", show_default="only on this machine"),
+    ] = None,
+) -> None:
+    """Make a pipeline's folder one for Modular Diffusers too.
+
+    ModularPipeline.from_pretrained(..., trust_remote_code=True) then finds the blocks and the components. The files
+    name the repository; `hub push` writes the one that it pushes to.
+
+    **Examples**
+
+    ```
+    diffusers-tryon hub add-modular-files my-cascade --repo-id me/my-cascade
+    ```
+    """
+    from .hub.modular_files import MODULAR_FILES, write_modular_files
+
+    write_modular_files(folder, repo_id)
+    typer.echo(f"Wrote {', '.join(MODULAR_FILES)} into {folder}.")

@@ -6,9 +6,11 @@ import json
 from pathlib import Path
 
 import diffusers
+from huggingface_hub.utils import validate_repo_id
 
 from ..files import written_beside
 from ..modular.modular_blocks_tryon import TryOnBlocks
+from ..pipelines.own_classes import with_own_networks
 from ..pipelines.pipeline_tryon_cascade import TryOnCascadePipeline
 
 
@@ -25,15 +27,32 @@ __all__ = ["TryOnBlocks"]
 MODULAR_FILES = (f"{_MODULE}.py", "modular_config.json", "modular_model_index.json")
 
 
+def has_modular_files(folder: Path) -> bool:
+    """Whether `write_modular_files` was here."""
+    return (folder / MODULAR_FILES[-1]).is_file()
+
+
 def write_modular_files(folder: Path, repo_id: str | None = None) -> None:
     """Make a pipeline's folder one for Modular Diffusers too; `TryOnCascadePipeline` does not look at these files.
 
+    Diffusers wants the index to name the repository that each component is loaded from, and takes the components from
+    the folder itself only where that is on this machine. So the files are right for one repository, and are written
+    anew for another; `diffusers-tryon hub push` does so.
+
     Args:
-        folder (`Path`): of a pipeline, with its `model_index.json`.
-        repo_id (`str`, *optional*): "user/name", from which the components are loaded once the folder is there.
-            Without it, only a local copy of the folder finds them.
+        folder (`Path`): of a pipeline, with its `model_index.json`; also of one that brings its code.
+        repo_id (`str`, *optional*): "user/name", where the folder is going to lie. Without it, only this folder and
+            copies of it on a disk find their components.
+
+    Raises:
+        ValueError: the folder is none of a pipeline.
     """
-    index = json.loads((folder / TryOnCascadePipeline.config_name).read_text())
+    path = folder / TryOnCascadePipeline.config_name
+    if not path.is_file():
+        raise ValueError(f"`folder` must be that of a pipeline, and {folder} has no {path.name}.")
+    if repo_id is not None:
+        validate_repo_id(repo_id)
+    index = with_own_networks(json.loads(path.read_text()))
     blocks = TryOnBlocks()
     names = [spec.name for spec in blocks.expected_components if spec.default_creation_method == "from_pretrained"]
     present = {name: index[name] for name in names if index.get(name, [None])[0] is not None}

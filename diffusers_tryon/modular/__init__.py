@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The cascade as blocks for Modular Diffusers."""
 
+from .encode_garment import TryOnGarmentFeaturesStep
 from .modular_blocks_tryon import TryOnAutoBaseStep, TryOnAutoSuperResolutionStep, TryOnBlocks
 
 
-__all__ = ["TryOnAutoBaseStep", "TryOnAutoSuperResolutionStep", "TryOnBlocks"]
+__all__ = ["TryOnAutoBaseStep", "TryOnAutoSuperResolutionStep", "TryOnBlocks", "TryOnGarmentFeaturesStep"]

@@ -8,7 +8,8 @@ from diffusers.modular_pipelines import AutoPipelineBlocks, SequentialPipelineBl
 
 from diffusers_tryon.modular.decode import TryOnDecodeStep
 from diffusers_tryon.modular.denoise import TryOnDenoiseStep, TryOnFinishStageStep, TryOnStartStageStep
-from diffusers_tryon.modular.prepare import MODEL_NAME, TryOnEncodeGarmentStep, TryOnPrepareStep
+from diffusers_tryon.modular.encode_garment import TryOnEncodeGarmentStep
+from diffusers_tryon.modular.prepare import MODEL_NAME, TryOnPrepareStep
 
 
 class _StageStep(SequentialPipelineBlocks):

@@ -1,6 +1,6 @@
 # Copyright 2026 The diffusers-tryon authors.
 # SPDX-License-Identifier: Apache-2.0
-"""The blocks that come before the stages: checks, sizes, rows and noise, and the garments' features."""
+"""The block that comes before the stages: checks, sizes, rows and noise."""
 
 import torch
 from diffusers import DDPMScheduler
@@ -17,6 +17,7 @@ from diffusers_tryon.schedules import DEFAULT_STEPS
 
 
 MODEL_NAME = "tryon"
+REQUIREMENTS = {"diffusers-tryon": ">=0.1.0"}
 _COMPONENTS = (
     ("base_unet", ParallelUNetModel),
     ("base_scheduler", SchedulerMixin),
@@ -26,6 +27,11 @@ _COMPONENTS = (
 )
 
 
+def component_specs() -> list[ComponentSpec]:
+    """What the standard pipeline consists of."""
+    return [ComponentSpec(name, type_hint) for name, type_hint in _COMPONENTS]
+
+
 def cascade_of(components: ModularPipeline) -> TryOnCascadePipeline:
     """The standard pipeline of a modular pipeline's components, whose methods the blocks call.
 
@@ -33,10 +39,13 @@ def cascade_of(components: ModularPipeline) -> TryOnCascadePipeline:
         ValueError: the components of the base stage are not loaded.
     """
     loaded = {name: getattr(components, name, None) for name, _ in _COMPONENTS}
-    # The super-resolution stage is optional, and starts from a picture without the networks of the base stage.
     missing = [name for name in ("base_unet", "base_scheduler", "image_noising_scheduler") if loaded[name] is None]
     if missing:
-        raise ValueError(f"`{missing[0]}` is not loaded: call `load_components()`, or give it to `update_components`.")
+        raise ValueError(
+            f"`{missing[0]}` is not loaded: call `load_components()`, or give it to `update_components`. If a call of "
+            f"`load_components()` loaded nothing, the repository's modular_model_index.json does not name it: see "
+            f"`diffusers-tryon hub add-modular-files`."
+        )
     return TryOnCascadePipeline(**loaded)
 
 
@@ -44,7 +53,7 @@ class TryOnPrepareStep(ModularPipelineBlocks):
     """Checks a call's inputs and brings them to the stages' sizes, rows and noise."""
 
     model_name = MODEL_NAME
-    _requirements = {"diffusers-tryon": ">=0.1.0"}
+    _requirements = REQUIREMENTS
 
     @property
     def description(self) -> str:
@@ -52,7 +61,7 @@ class TryOnPrepareStep(ModularPipelineBlocks):
 
     @property
     def expected_components(self) -> list[ComponentSpec]:
-        return [ComponentSpec(name, type_hint) for name, type_hint in _COMPONENTS]
+        return component_specs()
 
     @property
     def inputs(self) -> list[InputParam]:
@@ -135,37 +144,5 @@ class TryOnPrepareStep(ModularPipelineBlocks):
             block_state[f"{name}_plan"], block_state[f"{name}_inputs"] = plans.get(name), inputs.get(name)
             block_state[f"{name}_images"] = None
         block_state.stage_images, block_state.noise_streams = call.low_res_image, call.streams
-        self.set_block_state(state, block_state)
-        return components, state
-
-
-class TryOnEncodeGarmentStep(ModularPipelineBlocks):
-    """Runs the garment streams that do not see the timestep, once for each stage."""
-
-    model_name = MODEL_NAME
-
-    @property
-    def description(self) -> str:
-        return "Runs the garment streams of the stages once, where they do not see the timestep."
-
-    @property
-    def expected_components(self) -> list[ComponentSpec]:
-        return [ComponentSpec(f"{name}_unet", ParallelUNetModel) for name in STAGES]
-
-    @property
-    def inputs(self) -> list[InputParam]:
-        return [
-            *(InputParam(f"{name}_plan", type_hint=StagePlan) for name in STAGES),
-            *(InputParam(f"{name}_inputs", type_hint=StageInputs) for name in STAGES),
-        ]
-
-    @torch.no_grad()
-    def __call__(self, components: ModularPipeline, state: PipelineState) -> tuple[ModularPipeline, PipelineState]:
-        block_state = self.get_block_state(state)
-        cascade = cascade_of(components)
-        for name in STAGES:
-            plan, inputs = block_state[f"{name}_plan"], block_state[f"{name}_inputs"]
-            if plan is not None:
-                block_state[f"{name}_inputs"] = cascade.encode_once(plan, inputs)
         self.set_block_state(state, block_state)
         return components, state
