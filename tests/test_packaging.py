@@ -168,8 +168,12 @@ def test_the_samples_are_what_their_readme_says(folder, poses):
 
 
 @pytest.mark.parametrize(
-    "document", ["README.md", "samples/README.md", "training/README.md", "docs/datasets.md", "docs/preprocessing.md"]
-)
+    "document",
+    [
+        "README.md", "samples/README.md", "training/README.md", "docs/datasets.md", "docs/hub.md",
+        "docs/preprocessing.md", "hub_cards/README.md",
+    ],
+)  # fmt: skip
 def test_what_the_documents_link_to_exists(document):
     text = (ROOT / document).read_text()
     links = re.findall(r"\]\(([^)#]+)", text)

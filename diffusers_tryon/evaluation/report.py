@@ -41,6 +41,14 @@ METHOD_TITLES = {
     "pasted": "pasted garment",
     "reference": "true picture",
 }
+METRICS_LEGEND = (
+    "Higher is better with ↑, lower with ↓. In brackets: 95 % intervals of the mean, by the percentile bootstrap over "
+    "the cases."
+)
+WINS_LEGEND = (
+    "The difference is the model's figure less the baseline's on the same cases. Better in: the share of cases in "
+    "which the model's figure is the better one, a draw being half a case, with Wilson's interval."
+)
 # Whose version may move a figure.
 _PACKAGES = (
      "torch", "diffusers", "numpy", "Pillow", "torchmetrics", "clean-fid", "torch-fidelity",
@@ -108,8 +116,7 @@ def as_markdown(result: Mapping[str, Any]) -> str:
     blocks = [
         f"# {name}, evaluated by protocol `{result['protocol']['name']}`",
         "\n".join(metrics_table(result)) if result["metrics"] else "Nothing could be measured.",
-        "Higher is better with ↑, lower with ↓. In brackets: 95 % intervals of the mean, by the percentile bootstrap "
-        "over the cases.",
+        METRICS_LEGEND,
     ]
     if result["unavailable"]:
         blocks += [
@@ -119,12 +126,9 @@ def as_markdown(result: Mapping[str, Any]) -> str:
     if not result["wins"]:
         blocks.append("No baseline was judged on these cases: the figures say nothing about what is easy here.")
     for baseline in result["wins"]:
-        blocks += [f"## Against the {METHOD_TITLES[baseline]}", "\n".join(_wins_table(result, baseline))]
+        blocks += [f"## Against the {METHOD_TITLES[baseline]}", "\n".join(wins_table(result, baseline))]
     if result["wins"]:
-        blocks.append(
-            "The difference is the model's figure less the baseline's on the same cases. Better in: the share of "
-            "cases in which the model's figure is the better one, a draw being half a case, with Wilson's interval."
-        )
+        blocks.append(WINS_LEGEND)
     blocks += ["## Protocol", _settings_list(result["protocol"]["settings"])]
     blocks += ["## Data", _settings_list(result["data"])]
     if result["model"]:
@@ -177,7 +181,8 @@ def markdown_table(heading: list[str], rows: list[list[str]]) -> list[str]:
     ]
 
 
-def _wins_table(result: Mapping[str, Any], baseline: str) -> list[str]:
+def wins_table(result: Mapping[str, Any], baseline: str) -> list[str]:
+    """The lines of a Markdown table: for each metric how far, and how often, the model is better than a baseline."""
     rows = []
     for metric, win in result["wins"][baseline].items():
         if win["share"] is None:

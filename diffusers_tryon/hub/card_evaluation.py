@@ -11,31 +11,26 @@ from typing import Any
 
 from huggingface_hub import EvalResult
 
+from ..evaluation.report import (
+    METHOD_TITLES,
+    METRICS_LEGEND,
+    WINS_LEGEND,
+    markdown_table,
+    metrics_table,
+    read_result,
+    setting_lines,
+    wins_table,
+)
 from .card_facts import read_json
 
 
-FORMAT, VERSION = "diffusers-tryon/evaluation", 1
 # The names of tasks in a `model-index`, by which generated results are told from others.
 TASK_NAMES = {
     "image-to-image": "virtual try-on",
     "image-segmentation": "human parsing",
     "keypoint-detection": "human pose estimation",
 }
-_METHOD_TITLES = {
-    "model": "this model",
-    "agnostic": "the agnostic image as it is",
-    "pasted": "the garment pasted",
-    "reference": "the true picture",
-}
 _GROUPS = ("head", "shoulders", "elbows", "wrists", "hips", "knees", "ankles")
-
-
-@dataclass(frozen=True)
-class Table:
-    """A table of a card: the titles of its columns, and its rows of as many cells."""
-
-    columns: list[str]
-    rows: list[list[str]]
 
 
 @dataclass(frozen=True)
@@ -45,7 +40,7 @@ class EvaluationFacts:
     Attributes:
         title: what was measured, by which protocol.
         protocol: sentences on how.
-        tables: of figures.
+        tables: (sentence before it, lines of Markdown) of each.
         notes: sentences below the tables.
         settings: (name, value) of everything that the protocol fixes.
         results: the figures for the front matter.
@@ -53,7 +48,7 @@ class EvaluationFacts:
 
     title: str
     protocol: list[str]
-    tables: list[Table]
+    tables: list[tuple[str, list[str]]]
     notes: list[str] = field(default_factory=list)
     settings: list[tuple[str, str]] = field(default_factory=list)
     results: list[EvalResult] = field(default_factory=list)
@@ -68,26 +63,11 @@ def read_evaluations(folder: Path, pipeline_tag: str) -> list[EvaluationFacts]:
     return [_read_evaluation(path, pipeline_tag) for path in sorted(folder.glob("evaluation*.json"))]
 
 
-def flatten(values: dict[str, Any], prefix: str = "") -> list[tuple[str, str]]:
-    """(name, value) rows of nested settings; what is `None` is unknown."""
-    rows = []
-    for name, value in values.items():
-        if isinstance(value, dict):
-            rows += flatten(value, f"{prefix}{name}.")
-        elif isinstance(value, list):
-            rows.append((f"{prefix}{name}", ", ".join(map(str, value))))
-        else:
-            rows.append((f"{prefix}{name}", "unknown" if value is None else str(value)))
-    return rows
-
-
 def _read_evaluation(path: Path, pipeline_tag: str) -> EvaluationFacts:
     record = read_json(path)
     try:
-        if pipeline_tag == "image-to-image" and record.get("format") == FORMAT:
-            if record["version"] != VERSION:
-                raise ValueError(f"{path} has version {record['version']}, this package reads version {VERSION}.")
-            return _of_images(record)
+        if pipeline_tag == "image-to-image":
+            return _of_images(read_result(path))
         if pipeline_tag == "image-segmentation" and "parser" in record:
             return _of_parser(record)
         if pipeline_tag == "keypoint-detection" and "pose" in record:
@@ -98,44 +78,33 @@ def _read_evaluation(path: Path, pipeline_tag: str) -> EvaluationFacts:
 
 
 def _of_images(record: dict[str, Any]) -> EvaluationFacts:
-    protocol, data, metrics = record["protocol"], record["data"], record["metrics"]
-    methods = {name: figures for name, figures in record["methods"].items() if figures}
-    pictures = f"{data['count']} pictures"
-    if data.get("size"):
-        pictures += f" of {data['size'][1]} x {data['size'][0]} pixels"
-    case = [data.get("pairing"), data.get("category")]
-    what = ", ".join([f"`{data['name']}`", *(f"split `{data[name]}`" for name in ("split",) if data.get(name))])
-    sentences = [f"Protocol `{protocol['name']}` on {pictures} of {what}{_in_words(case)}."]
-    if record.get("model"):
-        call = ", ".join(f"`{name}={value}`" for name, value in record["model"].get("call", {}).items())
+    protocol, data = record["protocol"], record["data"]
+    case = [data[name] for name in ("pairing", "category") if data.get(name)]
+    model = dict(record["model"] or {})
+    sentences = [f"Protocol `{protocol['name']}` on the data `{data['name']}`{_in_words(case)}."]
+    if model:
+        call = ", ".join(f"`{name}={value}`" for name, value in model["call"].items())
         sentences.append(f"Called with {call or 'its defaults'}.")
-    rows = []
-    for name, metric in metrics.items():
-        if any(name in figures for figures in methods.values()):
-            title = metric["title"] + (f" in {metric['unit']}" if metric.get("unit") else "")
-            better = "higher is better" if metric["higher_is_better"] else "lower is better"
-            rows.append([f"{title} ({better})", *(_interval(figures.get(name)) for figures in methods.values())])
-    notes = [
-        f"{metrics[name]['title']}: closer than {_METHOD_TITLES.get(rival, rival)} in {_percent(win)} of the pictures."
-        for rival, wins in (record.get("wins") or {}).items()
-        for name, win in wins.items()
-        if win["share"] is not None
-    ]
-    notes += [f"Not measured: {name} ({reason})." for name, reason in (record.get("unavailable") or {}).items()]
-    settings = flatten({**protocol.get("settings", {}), **{f"data.{name}": value for name, value in data.items()}})
+        # Of their many settings those that matter are in the repository.
+        model["schedulers"] = {name: each["class"] for name, each in model.get("schedulers", {}).items()}
+    tables = [(METRICS_LEGEND, metrics_table(record))]
+    for rival, wins in record["wins"].items():
+        if wins:
+            tables.append((f"Against the {METHOD_TITLES[rival]}. {WINS_LEGEND}", wins_table(record, rival)))
+    settings = {**protocol["settings"], "data": data, "model": model, "versions": record["environment"]}
     return EvaluationFacts(
-        title=f"{protocol['name']}, {_plain(data['name'])}{_in_words(case)}",
+        title=f"{protocol['name']}, {data['name']}{_in_words(case)}",
         protocol=sentences,
-        tables=[Table(["figure", *(_METHOD_TITLES.get(name, name) for name in methods)], rows)],
-        notes=notes,
-        settings=settings + flatten(record.get("environment") or {}, "environment."),
+        tables=tables,
+        notes=[f"Not measured: {name} ({reason})." for name, reason in record["unavailable"].items()],
+        settings=list(setting_lines(settings)),
         results=_results_of_images(record, case),
     )
 
 
-def _results_of_images(record: dict[str, Any], case: list[str | None]) -> list[EvalResult]:
+def _results_of_images(record: dict[str, Any], case: list[str]) -> list[EvalResult]:
     data, protocol = record["data"], record["protocol"]["name"]
-    config = "-".join([protocol, *(part for part in case if part)])
+    config = "-".join([protocol, *map(str, case)])
     return [
         _result(
             "image-to-image",
@@ -170,8 +139,8 @@ def _of_parser(record: dict[str, Any]) -> EvaluationFacts:
             f"pixels. In brackets 95 % bootstrap intervals over people."
         ],
         tables=[
-            Table(["figure", "value"], rows),
-            Table(["label", "IoU"], [[label, f"{value:.3f}"] for label, value in labels]),
+            ("", markdown_table(["figure", "value"], rows)),
+            ("", markdown_table(["label", "IoU"], [[label, f"{value:.3f}"] for label, value in labels])),
         ],
         notes=[_time_note(record)],
         results=[
@@ -199,7 +168,10 @@ def _of_pose(record: dict[str, Any]) -> EvaluationFacts:
             f"lengths, middle of the shoulders to middle of the hips; PCK@0.2 is the share of joints with an error "
             f"below 0.2, hidden joints included. Intervals were not computed."
         ],
-        tables=[Table(["joints", "PCK@0.1", "PCK@0.2"], rows), Table(["joint is", "mean confidence"], confidence)],
+        tables=[
+            ("", markdown_table(["joints", "PCK@0.1", "PCK@0.2"], rows)),
+            ("", markdown_table(["joint is", "mean confidence"], confidence)),
+        ],
         notes=[_time_note(record)],
         results=[
             _result("keypoint-detection", data, "pck", f"PCK@{at}", {"mean": figures[f"pck_{at}"]})
@@ -237,29 +209,10 @@ def _result(
     )
 
 
-def _interval(figure: dict[str, Any] | None) -> str:
-    if figure is None or figure["mean"] is None:
-        return ""
-    text = _number(figure["mean"])
-    if figure.get("low") is not None:
-        text += f" ({_number(figure['low'])} to {_number(figure['high'])})"
-    return text
+def _interval(figure: dict[str, float]) -> str:
+    text = f"{figure['mean']:.3f}"
+    return f"{text} [{figure['low']:.3f}, {figure['high']:.3f}]" if "low" in figure else text
 
 
-def _percent(win: dict[str, Any]) -> str:
-    text = f"{win['share']:.0%}"
-    return text if win.get("low") is None else f"{text} ({win['low']:.0%} to {win['high']:.0%})"
-
-
-def _number(value: float) -> str:
-    """Three decimals below 1, one from 10 on: as many as the intervals here make sense of."""
-    size = abs(value)
-    return f"{value:.3f}" if size < 1 else f"{value:.2f}" if size < 10 else f"{value:.1f}"
-
-
-def _in_words(case: list[str | None]) -> str:
-    return "".join(f", {part}" for part in case if part)
-
-
-def _plain(name: str) -> str:
-    return str(name).replace("_", " ")
+def _in_words(case: list[str]) -> str:
+    return "".join(f", {part}" for part in case)

@@ -18,6 +18,7 @@ from transformers import AutoImageProcessor
 
 from ..data.parts import list_parts
 from ..data.validation import validate_parts
+from ..evaluation.generation import weights_sha256
 from ..pipelines.pipeline_tryon_cascade import TryOnCascadePipeline
 from ..rendering.samples import render_pair
 from .card_checks import DATASET, SPACE
@@ -82,8 +83,19 @@ def _try_pipeline(folder: Path) -> tuple[list[str], list[str]]:
     ).stages
     problems = [problem for name, images in stages.items() for problem in _picture_problems(name, images)]
     seconds = time.perf_counter() - start
+    problems += _evaluation_problems(folder, pipe)
     done = f"made a picture of {width} x {height} pixels in few steps, {seconds:.1f} s on {device.type}"
     return problems, [] if problems else [done]
+
+
+def _evaluation_problems(folder: Path, pipe: DiffusionPipeline) -> list[str]:
+    """Evaluations in the folder, and so figures in its card, of other weights than these."""
+    problems = []
+    for path in sorted(folder.glob("evaluation*.json")):
+        model = read_json(path).get("model")
+        if model and weights_sha256(pipe.to(dtype=getattr(torch, model["dtype"]))) != model["weights_sha256"]:
+            problems.append(f"{path.name}: it was measured with other weights than those in the folder")
+    return problems
 
 
 def sample_inputs(height: int, width: int) -> dict[str, Any]:

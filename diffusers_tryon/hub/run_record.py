@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import yaml
 from huggingface_hub import EvalResult
 
-from .card_evaluation import TASK_NAMES, flatten
+from .card_evaluation import TASK_NAMES
 from .card_facts import STAGE_TITLES
 from .training_record import TrainingFacts
 
@@ -114,7 +114,7 @@ def run_facts(record: RunRecord, kind: str) -> TrainingFacts:
         },
         compute={"time": _time(record), **dict(_compute(record))},
         settings=yaml.safe_dump(config, sort_keys=False).strip(),
-        environment=dict(flatten(record.environment)) or {"": "unknown"},
+        environment=dict(_flatten(record.environment)) or {"": "unknown"},
     )
 
 
@@ -248,4 +248,14 @@ def _compute(record: RunRecord) -> list[tuple[str, str]]:
     ):
         if record.metrics.get(name) is not None:
             rows.append((title, form.format(record.metrics[name])))
+    return rows
+
+
+def _flatten(values: dict[str, Any], prefix: str = "") -> list[tuple[str, str]]:
+    rows = []
+    for name, value in values.items():
+        if isinstance(value, dict):
+            rows += _flatten(value, f"{prefix}{name}.")
+        else:
+            rows.append((f"{prefix}{name}", "unknown" if value is None else str(value)))
     return rows

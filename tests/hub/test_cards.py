@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from evaluation_example import EVALUATION
 from huggingface_hub import ModelCard, SpaceCard
 from PIL import Image
 from tiny_cascade import tiny_cascade
@@ -28,32 +29,6 @@ SECTIONS = [
     "Use", "Inputs and output", "Data", "Training", "Figures", "Limits", "Biases", "Intended and refused uses",
     "Licences", "Citation",
 ]  # fmt: skip
-EVALUATION = {
-    "format": "diffusers-tryon/evaluation",
-    "version": 1,
-    "protocol": {"name": "rendered", "settings": {"size": [128, 128], "ssim": {"window": 11}}},
-    "data": {
-        "name": "rendered", "split": "test", "pairing": "unpaired", "category": "upper", "count": 64, "seed": 0,
-        "size": [128, 96], "renderer_version": 2,
-    },
-    "model": {"name": "tiny", "weights_sha256": "0", "call": {"num_inference_steps": 30}},
-    "methods": {
-        "model": {
-            "psnr_region": {"mean": 13.94, "low": 13.5, "high": 14.3, "count": 64},
-            "fid": {"mean": 41.234, "low": None, "high": None, "count": 64},
-        },
-        "agnostic": {"psnr_region": {"mean": 12.24, "low": 11.6, "high": 12.8, "count": 64}},
-        "pasted": {"psnr_region": {"mean": None, "low": None, "high": None, "count": 0}},
-        "reference": {},
-    },
-    "metrics": {
-        "psnr_region": {"title": "PSNR, edited region", "unit": "dB", "higher_is_better": True},
-        "fid": {"title": "FID", "unit": "", "higher_is_better": False},
-    },
-    "wins": {"agnostic": {"psnr_region": {"share": 0.8, "low": 0.7, "high": 0.88, "count": 64}}, "pasted": {}},
-    "unavailable": {"lpips": "its weights cannot be fetched"},
-    "environment": {"torch": "2.13.0"},
-}  # fmt: skip
 
 
 def save_pipeline(folder: Path, **options) -> Path:
@@ -117,13 +92,17 @@ def test_an_evaluation_is_told_to_people_and_to_programs(fake_hub, tmp_path):
     card = write_card(folder, "me/tiny").read_text()
     figures = sections(card)["Figures"]
     assert "### rendered, rendered, unpaired, upper" in figures
-    assert "Protocol `rendered` on 64 pictures of 96 x 128 pixels of `rendered`, split `test`" in figures
-    assert "| figure | this model | the agnostic image as it is | the garment pasted |" in figures
-    assert "| PSNR, edited region in dB (higher is better) | 13.9 (13.5 to 14.3) | 12.2 (11.6 to 12.8) |  |" in figures
-    assert "| FID (lower is better) | 41.2 |  |  |" in figures
-    assert "closer than the agnostic image as it is in 80% (70% to 88%)" in figures
+    assert (
+        "Protocol `rendered` on the data `rendered`, unpaired, upper. Called with `num_inference_steps=30`." in figures
+    )
+    cells = [re.split(r" *\| *", line.strip("| \n")) for line in figures.splitlines() if line.startswith("|")]
+    assert ["64 cases", "model", "agnostic image", "pasted garment", "true picture"] in cells
+    assert ["PSNR, edited region (dB) ↑", "13.94 [13.50, 14.30]", "12.24 [11.60, 12.80]", "–", "–"] in cells
+    assert ["FID ↓", "41.23", "–", "–", "–"] in cells
+    assert ["PSNR, edited region (dB) ↑", "+1.70 [+1.10, +2.30]", "80% [70%, 88%]"] in cells
     assert "Not measured: lpips (its weights cannot be fetched)." in figures
-    assert "| ssim.window | 11 |" in figures and "| environment.torch | 2.13.0 |" in figures
+    assert ["ssim, window", "11"] in cells and ["versions, torch", "2.13.0"] in cells
+    assert ["model, schedulers, base_scheduler", "DDIMScheduler"] in cells and "0.2" not in figures
     assert "comparison with other methods" not in sections(card)["Limits"]
     ModelCard(card).validate()
     (model,) = front_matter(card)["model-index"]
@@ -139,17 +118,17 @@ def test_an_evaluation_is_told_to_people_and_to_programs(fake_hub, tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"version": 2}, "has version 2"),
-        ({"format": "else"}, "is no evaluation of a model for image-to-image"),
+        ({"version": 2}, "of format 'diffusers-tryon/evaluation' and version 1, .* has "),
+        ({"format": "else"}, "of format 'diffusers-tryon/evaluation' and version 1"),
         ({"data": None}, "is no evaluation"),
-        ({"metrics": {}}, "'psnr_region'"),
+        ({"wins": {"agnostic": {"fid": {}}}}, "'share'"),
     ],
 )
 def test_an_evaluation_that_cannot_be_read_is_named_and_the_card_stays(tmp_path, change, message):
     folder = save_pipeline(tmp_path / "tiny", with_sr=False)
     (folder / "README.md").write_text("mine")
     (folder / "evaluation.json").write_text(json.dumps({**EVALUATION, **change}))
-    with pytest.raises(ValueError, match=f"evaluation.json .*{message}"):
+    with pytest.raises(ValueError, match=rf"evaluation.json\b.*{message}"):
         write_card(folder)
     assert (folder / "README.md").read_text() == "mine"
 
@@ -168,6 +147,19 @@ def test_a_training_record_that_cannot_be_read_is_named(tmp_path, record, messag
     (folder / "training_record.json").write_text(json.dumps({**head, **record}))
     with pytest.raises(ValueError, match=message):
         write_card(folder)
+
+
+def test_the_training_record_of_the_documentation_is_one_and_its_facts_reach_the_card(tmp_path):
+    folder = save_pipeline(tmp_path / "tiny", with_sr=False)
+    examples = re.findall(r"```json\n(.*?)```", (ROOT / "docs" / "hub.md").read_text(), flags=re.DOTALL)
+    (record,) = [example for example in examples if "training-record" in example]
+    (folder / "training_record.json").write_text(record)
+    card = write_card(folder).read_text()
+    parts = sections(card)
+    assert "| source | our catalogue of 2025 |" in parts["Data"] and "| hardware | 8 GPUs |" in parts["Training"]
+    assert "It knows tops alone." in parts["Limits"] and "aged 20 to 40" in parts["Biases"]
+    assert "| training data | our own photographs, with consent |" in parts["Licences"]
+    assert front_matter(card)["license"] == "apache-2.0" and 'from_pretrained("me/my-cascade")' in card
 
 
 def test_what_is_no_repository_has_no_card(tmp_path):
@@ -244,7 +236,7 @@ def test_a_second_refresh_changes_nothing_and_a_new_figure_only_what_is_generate
     (folder / "README.md").write_text(edited)
     (folder / "evaluation.json").write_text(json.dumps(EVALUATION))
     second = write_card(folder).read_text()
-    assert "13.9 (13.5 to 14.3)" in second and "My newer limits." in second
+    assert "13.94 [13.50, 14.30]" in second and "My newer limits." in second
 
     def hand_written(card: str) -> str:
         for block in find_blocks(card):

@@ -4,18 +4,18 @@
 
 import json
 import shutil
-import sys
 from pathlib import Path
 
 import pytest
 import torch
+from evaluation_example import EVALUATION
 from fake_hub import TOKEN
 from safetensors.torch import load_file, save_file
 from tiny_cascade import tiny_cascade
 
 from diffusers_tryon import TryOnCascadePipeline
 from diffusers_tryon.checkpoints import shipped_checkpoint
-from diffusers_tryon.cli import main
+from diffusers_tryon.evaluation.generation import weights_sha256
 from diffusers_tryon.hub.cards import write_card
 from diffusers_tryon.hub.export import save_pipeline
 from diffusers_tryon.hub.publish import validate
@@ -27,18 +27,9 @@ UNET = "base_unet/diffusion_pytorch_model.safetensors"
 
 
 @pytest.fixture
-def command(monkeypatch, capsys):
+def push(command):
     """Run `diffusers-tryon hub push` in this process: (exit status, stdout, stderr)."""
-    monkeypatch.setenv("COLUMNS", "100")
-
-    def call(*arguments) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["diffusers-tryon", "hub", "push", *map(str, arguments)])
-        with pytest.raises(SystemExit) as stop:
-            main()
-        printed = capsys.readouterr()
-        return stop.value.code or 0, printed.out, printed.err
-
-    return call
+    return lambda *arguments: command("hub", "push", *arguments)
 
 
 @pytest.fixture(scope="module")
@@ -67,9 +58,9 @@ def files_of(folder: Path) -> set[str]:
 # What arrives
 
 
-def test_a_pipeline_arrives_and_loads_and_the_commit_is_named(command, fake_hub, folder):
+def test_a_pipeline_arrives_and_loads_and_the_commit_is_named(push, fake_hub, folder):
     before = files_of(folder)
-    status, printed, errors = command(folder, "me/model", "--private", "--message", "The first weights")
+    status, printed, errors = push(folder, "me/model", "--private", "--message", "The first weights")
     assert (status, errors) == (0, "")
     *done, url = printed.splitlines()
     assert url == f"{fake_hub.url}/me/model/commit/{fake_hub.commits['me/model']['main']}"
@@ -81,38 +72,38 @@ def test_a_pipeline_arrives_and_loads_and_the_commit_is_named(command, fake_hub,
     assert all(torch.equal(value, expected[name]) for name, value in weights.items())
 
 
-def test_a_second_push_removes_what_the_first_brought_and_nothing_else(command, fake_hub, folder):
+def test_a_second_push_removes_what_the_first_brought_and_nothing_else(push, fake_hub, folder):
     (folder / "notes.md").write_text("old")
-    assert command(folder, "me/model")[0] == 0
+    assert push(folder, "me/model")[0] == 0
     fake_hub.commit("me/model", {**fake_hub.files("me/model"), "theirs.txt": b"theirs"})
     (folder / "notes.md").unlink()
     (folder / "news.md").write_text("new")
-    assert command(folder, "me/model")[0] == 0
+    assert push(folder, "me/model")[0] == 0
     assert names(fake_hub) == files_of(folder) | {"theirs.txt"}
 
 
-def test_a_dry_run_asks_the_hub_about_the_card_and_uploads_nothing(command, fake_hub, folder):
-    status, printed, errors = command(folder, "me/model", "--dry-run")
+def test_a_dry_run_asks_the_hub_about_the_card_and_uploads_nothing(push, fake_hub, folder):
+    status, printed, errors = push(folder, "me/model", "--dry-run")
     assert (status, errors) == (0, "") and "can be pushed to me/model as a model; nothing was uploaded." in printed
     assert fake_hub.requests == ["POST /api/validate-yaml"] and fake_hub.repositories == {}
 
 
-def test_a_branch_and_a_pull_request_leave_the_main_branch_alone(command, fake_hub, folder):
+def test_a_branch_and_a_pull_request_leave_the_main_branch_alone(push, fake_hub, folder):
     fake_hub.create("me/model")
-    assert command(folder, "me/model", "--branch", "v2/first")[2] == ""
-    status, printed, errors = command(folder, "me/model", "--create-pr")
+    assert push(folder, "me/model", "--branch", "v2/first")[2] == ""
+    status, printed, errors = push(folder, "me/model", "--create-pr")
     assert errors == ""
     assert status == 0 and printed.splitlines()[-1] == f"{fake_hub.url}/me/model/discussions/1"
     assert names(fake_hub) == set()
     assert names(fake_hub, revision="v2/first") == names(fake_hub, revision="refs/pr/1") == files_of(folder)
-    assert command(folder, "me/model", "--create-pr", "--revision", "v2/first")[0] == 2
+    assert push(folder, "me/model", "--create-pr", "--revision", "v2/first")[0] == 2
 
 
-def test_a_network_of_transformers_a_space_and_a_stage_arrive(command, fake_hub, tmp_path):
-    status, printed, errors = command(shipped_checkpoint("tryon-pose-small"), "me/pose")
+def test_a_network_of_transformers_a_space_and_a_stage_arrive(push, fake_hub, tmp_path):
+    status, printed, errors = push(shipped_checkpoint("tryon-pose-small"), "me/pose")
     assert (status, errors) == (0, "") and "ran SegformerForSemanticSegmentation once" in printed
 
-    status, printed, errors = command(ROOT / "hub_cards" / "tryon-space", "me/space", "--private")
+    status, printed, errors = push(ROOT / "hub_cards" / "tryon-space", "me/space", "--private")
     assert (status, errors) == (0, "") and f"{fake_hub.url}/spaces/me/space/commit/" in printed
     assert {"README.md", "app.py", "requirements.txt"} <= names(fake_hub, "spaces/me/space")
 
@@ -120,16 +111,16 @@ def test_a_network_of_transformers_a_space_and_a_stage_arrive(command, fake_hub,
     save_pipeline(tmp_path / "sr", "sr", unet, None, "v_prediction", create_scheduler("ddpm"))
     (tmp_path / "sr" / "README.md").write_text("---\nlicense: mit\n---\n")
     write_card(tmp_path / "sr", "me/sr")
-    status, printed, errors = command(tmp_path / "sr", "me/sr")
+    status, printed, errors = push(tmp_path / "sr", "me/sr")
     assert (status, errors) == (0, "") and "ran the network once at 32 x 32 pixels" in printed
 
 
-def test_a_data_set_arrives_as_one(command, fake_hub, tmp_path):
+def test_a_data_set_arrives_as_one(push, fake_hub, tmp_path):
     from diffusers_tryon.rendering.writer import write_pairs
 
     write_pairs(tmp_path / "data", 2, 32, 0)
     (tmp_path / "data" / "README.md").write_text("---\nlicense: mit\n---\n# Data\n")
-    status, printed, _ = command(tmp_path / "data", "me/data")
+    status, printed, _ = push(tmp_path / "data", "me/data")
     assert status == 0 and "checked every row" in printed
     assert "train-00000.parquet" in names(fake_hub, "datasets/me/data")
 
@@ -148,35 +139,35 @@ def test_a_data_set_arrives_as_one(command, fake_hub, tmp_path):
     ],
     ids=["401", "403", "gated", "503", "no token"],
 )
-def test_what_the_hub_refuses_is_one_line(command, fake_hub, folder, monkeypatch, prepare, arguments, message):
+def test_what_the_hub_refuses_is_one_line(push, fake_hub, folder, monkeypatch, prepare, arguments, message):
     fake_hub.create("me/model")
     # The check of the card comes first.
-    assert command(folder, "me/model", "--dry-run")[0] == 0
+    assert push(folder, "me/model", "--dry-run")[0] == 0
     monkeypatch.setattr("diffusers_tryon.hub.publish.ask_hub_about_card", lambda *given: [])
     prepare(fake_hub, monkeypatch)
-    status, _, errors = command(folder, "me/model", *arguments)
+    status, _, errors = push(folder, "me/model", *arguments)
     assert status == 1 and len(errors.splitlines()) == 1
     assert errors.startswith("diffusers-tryon: error: Nothing was pushed to me/model: ") and message in errors
     assert names(fake_hub) == set()
 
 
 def test_without_a_network_nothing_is_pushed_and_a_dry_run_says_what_it_did_not_check(
-    command, fake_hub, folder, monkeypatch
+    push, fake_hub, folder, monkeypatch
 ):
     monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")
-    status, _, errors = command(folder, "me/model")
+    status, _, errors = push(folder, "me/model")
     assert status == 1 and errors.startswith(
         "diffusers-tryon: error: The Hub was not asked about the card: ConnectErr"
     )
-    status, printed, errors = command(folder, "me/model", "--dry-run")
+    status, printed, errors = push(folder, "me/model", "--dry-run")
     assert status == 0 and "warning: The Hub was not asked about the card" in errors and "nothing was" in printed
     assert fake_hub.requests == []
 
 
-def test_a_card_that_the_hub_refuses_is_a_problem_in_its_words(command, fake_hub, folder):
+def test_a_card_that_the_hub_refuses_is_a_problem_in_its_words(push, fake_hub, folder):
     card = (folder / "README.md").read_text()
     (folder / "README.md").write_text(card.replace("license: mit", "license: of my own"))
-    status, _, errors = command(folder, "me/model")
+    status, _, errors = push(folder, "me/model")
     assert status == 1 and 'the Hub says: "license" must be one of' in errors and "problems: 1." in errors
     assert fake_hub.repositories == {}
 
@@ -184,7 +175,7 @@ def test_a_card_that_the_hub_refuses_is_a_problem_in_its_words(command, fake_hub
 # What is found before
 
 
-def test_every_problem_is_listed_and_nothing_is_uploaded(command, fake_hub, folder):
+def test_every_problem_is_listed_and_nothing_is_uploaded(push, fake_hub, folder):
     (folder / UNET).write_bytes((folder / UNET).read_bytes()[:-100])
     (folder / "optimizer.pt").write_bytes(b"")
     (folder / "old.ckpt").write_bytes(b"")
@@ -195,7 +186,7 @@ def test_every_problem_is_listed_and_nothing_is_uploaded(command, fake_hub, fold
         "---\nlicense: mit\ntags: [a]\nbase_model: ../mine\nmodel-index:\n- name: a\n  results: [{}]\n---\n"
         "![a](missing.png) [b](../elsewhere) <img src='none.jpg'> [More Information Needed] `![](code.png)`\n"
     )
-    status, printed, errors = command(folder, "me/model")
+    status, printed, errors = push(folder, "me/model")
     assert (status, printed) == (1, "")
     lines = errors.splitlines()
     for expected in (
@@ -241,6 +232,18 @@ def test_weights_that_make_no_picture_are_found(folder, change, message):
     assert message in problem
 
 
+def test_an_evaluation_of_other_weights_is_found(folder):
+    pipeline = TryOnCascadePipeline.from_pretrained(folder, dtype=torch.float16)
+    model = {**EVALUATION["model"], "dtype": "float16", "weights_sha256": weights_sha256(pipeline)}
+    (folder / "evaluation.json").write_text(json.dumps({**EVALUATION, "model": model}))
+    assert validate(folder).problems == []
+    weights = load_file(folder / UNET)
+    save_file({name: value * 0.5 for name, value in weights.items()}, folder / UNET)
+    assert validate(folder).problems == [
+        "evaluation.json: it was measured with other weights than those in the folder"
+    ]
+
+
 def test_a_network_that_runs_into_nan_or_lacks_weights_is_found(tmp_path):
     folder = shutil.copytree(shipped_checkpoint("tryon-pose-small"), tmp_path / "tryon-pose-small")
     weights = load_file(folder / "model.safetensors")
@@ -262,8 +265,8 @@ def test_a_broken_space_is_found(tmp_path):
 SYNTAX = "invalid syntax (app.py, line 1)"
 
 
-def test_what_is_no_repository_is_said(command, fake_hub, tmp_path):
-    status, _, errors = command(tmp_path / "missing", "me/model")
+def test_what_is_no_repository_is_said(push, fake_hub, tmp_path):
+    status, _, errors = push(tmp_path / "missing", "me/model")
     assert status == 1 and "`folder` must be a folder" in errors
     (tmp_path / "empty").mkdir()
     problems = validate(tmp_path / "empty").problems
