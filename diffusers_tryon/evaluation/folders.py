@@ -105,14 +105,6 @@ def match_folders(
     return matched
 
 
-def count_warning(protocol: Protocol, count: int) -> str | None:
-    """A sentence for a number of pictures that no published table of the protocol is computed on; else None."""
-    if not protocol.expected_counts or count in (number for _, number in protocol.expected_counts):
-        return None
-    known = ", ".join(f"{number:,} ({test_set})" for test_set, number in protocol.expected_counts)
-    return f"These are {count:,} pictures; figures of the protocol `{protocol.name}` are published for {known}."
-
-
 def read_pair(
     protocol: Protocol, generated: str | Path, reference: str | Path, mask: str | Path | None = None
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:

@@ -270,6 +270,14 @@ def get_protocol(name: str) -> Protocol:
     return PROTOCOLS[name]
 
 
+def count_warning(protocol: Protocol, count: int) -> str | None:
+    """A sentence for a number of pictures that no published table of the protocol is computed on; else None."""
+    if not protocol.expected_counts or count in (number for _, number in protocol.expected_counts):
+        return None
+    known = ", ".join(f"{number:,} ({test_set})" for test_set, number in protocol.expected_counts)
+    return f"These are {count:,} pictures; figures of the protocol `{protocol.name}` are published for {known}."
+
+
 def describe(protocol: Protocol) -> list[tuple[str, str]]:
     """Every setting of a protocol with its value in words, for printing beside its figures."""
     settings = [

@@ -29,6 +29,7 @@ from .. import __version__
 from ..files import written_beside
 from .figures import METRICS
 from .layout import MODEL, RESULT_NAME
+from .protocols import count_warning, get_protocol
 
 
 FORMAT = "diffusers-tryon/evaluation"
@@ -118,13 +119,15 @@ def as_markdown(result: Mapping[str, Any]) -> str:
         "\n".join(metrics_table(result)) if result["metrics"] else "Nothing could be measured.",
         METRICS_LEGEND,
     ]
+    warning = count_warning(get_protocol(result["protocol"]["name"]), result["data"]["count"])
+    blocks += [warning] if warning else []
+    if not result["wins"]:
+        blocks.append("No baseline was judged on these cases: the figures say nothing about what is easy here.")
     if result["unavailable"]:
         blocks += [
             "## Not measured",
             "\n".join(f"- {METRICS[metric].title}: {reason}" for metric, reason in result["unavailable"].items()),
         ]
-    if not result["wins"]:
-        blocks.append("No baseline was judged on these cases: the figures say nothing about what is easy here.")
     for baseline in result["wins"]:
         blocks += [f"## Against the {METHOD_TITLES[baseline]}", "\n".join(wins_table(result, baseline))]
     if result["wins"]:

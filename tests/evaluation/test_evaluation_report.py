@@ -99,6 +99,12 @@ def test_pictures_as_given_have_no_model(figures):
     assert page.startswith("# pictures as given, evaluated") and "## Model" not in page
 
 
+def test_a_number_of_pictures_that_nobody_publishes_is_told(figures):
+    page = as_markdown(result_of(figures, protocol={"name": "ladi", "settings": {}}))
+    told = page.index("These are 4 pictures; figures of the protocol `ladi` are published for 2,032 (VITON-HD test)")
+    assert told < page.index("## ")
+
+
 def test_a_result_is_read_as_written_from_its_folder_too(figures, tmp_path):
     result = result_of(figures)
     assert [path.name for path in write_result(result, tmp_path)] == ["evaluation.json", "evaluation.md"]
@@ -163,7 +169,7 @@ def test_different_versions_are_said(figures, tmp_path):
             {"data": {"name": "rendered", "pairing": "unpaired", "count": 9, "seed": 0, "size": [128, 128]}},
             "of one data.*count is 4 and 9; size is 64 x 64 and 128 x 128",
         ),
-        ({"data": {"name": "rendered"}}, "pairing is unpaired and missing"),
+        ({"data": {"name": "rendered", "count": 4}}, "pairing is unpaired and missing"),
     ],
 )  # fmt: skip
 def test_runs_of_other_protocols_or_data_are_refused(changes, message, figures, tmp_path):

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from diffusers_tryon.evaluation.folders import count_warning, import_folders, match_folders, read_pair
+from diffusers_tryon.evaluation.folders import import_folders, match_folders, read_pair
 from diffusers_tryon.evaluation.layout import CaseRecord, case_ids
 from diffusers_tryon.evaluation.protocols import PROTOCOLS, describe
 
@@ -184,18 +184,6 @@ def test_generated_pictures_of_several_sizes_are_listed(tmp_path):
     message = problems(CATVTON, generated, reference)
     assert "`generated` pictures must have one size, there are (width x height): 24x32, 48x64" in message
     assert len(match_folders(LADI, generated, reference, show_progress=False)) == 2
-
-
-@pytest.mark.parametrize(("count", "warned"), [(2032, False), (1800, False), (5400, False), (2031, True), (10, True)])
-def test_counts_that_nobody_publishes_are_told(count, warned):
-    warning = count_warning(CATVTON, count)
-    assert (warning is not None) == warned
-    if warned:
-        assert f"These are {count:,} pictures" in warning and "2,032 (VITON-HD test)" in warning
-
-
-def test_ours_takes_any_count():
-    assert count_warning(RENDERED, 3) is None
 
 
 # Sizes

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from diffusers_tryon.evaluation.protocols import PROTOCOLS, describe, get_protocol
+from diffusers_tryon.evaluation.protocols import PROTOCOLS, count_warning, describe, get_protocol
 
 
 # (size, filter of the generated side, of the reference's side, reference saved again, what FID sees)
@@ -158,6 +158,18 @@ def test_the_traps_of_distances_are_told(name):
 def test_an_unknown_protocol_is_refused():
     with pytest.raises(ValueError, match="`protocol` must be one of catvton, ladi, hr-viton, .*, got 'catvto'"):
         get_protocol("catvto")
+
+
+@pytest.mark.parametrize(("count", "warned"), [(2032, False), (1800, False), (5400, False), (2031, True), (10, True)])
+def test_counts_that_nobody_publishes_are_told(count, warned):
+    warning = count_warning(PROTOCOLS["catvton"], count)
+    assert (warning is not None) == warned
+    if warned:
+        assert f"These are {count:,} pictures" in warning and "2,032 (VITON-HD test)" in warning
+
+
+def test_ours_takes_any_count():
+    assert count_warning(PROTOCOLS["rendered"], 3) is None
 
 
 def test_protocols_can_not_be_changed():
