@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from .app_examples import photograph_examples, prepared_examples
+from .app_examples import photograph_examples, prepared_examples, samples_folder
 from .app_generation import DEFAULT_GUIDANCE, STAGE_TITLES, Sampling, TryOnResult, TryOnService
 from .composition import CATEGORIES
 from .data.schema import GARMENT_TYPES
@@ -230,6 +230,8 @@ def create_app(service: TryOnService, title: str = "Virtual try-on") -> gr.Block
         `gradio.Blocks`: for [`launch_app`].
     """
     handlers = _Handlers(service)
+    # Examples are served from where they lie: copies among the uploads would be deleted with these.
+    gr.set_static_paths([samples_folder()])
     with gr.Blocks(title=title, analytics_enabled=False, delete_cache=(KEEP_FILES, KEEP_FILES)) as app:
         gr.Markdown(f"# {title}\n\n{service.note}")
         with gr.Row():

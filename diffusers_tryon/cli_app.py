@@ -84,9 +84,12 @@ def app(
     diffusers-tryon app --model user/my-tryon --dtype bfloat16 --preprocessor hub --host 0.0.0.0 --port 8000
     ```
     """
+    from diffusers.utils import logging
+
     from .app import create_app, launch_app
     from .app_generation import load_service
 
+    logging.disable_progress_bar()  # of loading, which takes no time worth showing
     page = create_app(load_service(model, dtype, device, preprocessor))
     url = launch_app(page, host, port, share, open_browser, queue_size)
     typer.echo(f"The app runs at {url} until Ctrl-C ends it.")

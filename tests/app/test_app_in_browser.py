@@ -14,6 +14,7 @@ import torch
 from browsing import DESKTOP, PHONE, Visitor, chromium
 from PIL import Image
 from tiny_cascade import tiny_cascade
+from waiting import wait_until
 
 from diffusers_tryon.app import create_app, launch_app
 from diffusers_tryon.app_generation import TryOnService
@@ -208,6 +209,33 @@ def test_programs_use_the_same_endpoints(url, service, tmp_path):
         }.items()
     }  # fmt: skip
     assert pixels(client.predict(**prepared, api_name="/try_on_prepared")[0]).shape == (32, 32, 3)
+
+
+@pytest.mark.slow
+def test_nothing_is_kept_after_the_end(service, tmp_path, monkeypatch):
+    uploads = tmp_path / "uploads"
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(uploads))
+    app = create_app(service)
+    client = gradio_client.Client(launch_app(app), verbose=False, download_files=tmp_path / "downloads")
+    photos = {"person_photo": gradio_client.handle_file(PERSON), "garment_photo": gradio_client.handle_file(FLAT)}
+    client.predict(**photos, steps=1, sr_steps=1, api_name="/try_on")
+    kept = [path for path in uploads.rglob("*") if path.is_file()]
+    app.close()
+    # Both photographs, the result, two stages, intermediates; the examples are served from where they lie.
+    assert len(kept) == 6
+    wait_until(lambda: not any(path.exists() for path in kept))
+
+
+@pytest.mark.slow
+def test_who_finds_the_queue_full_is_told(service, tmp_path, monkeypatch):
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "uploads"))
+    app = create_app(service)
+    client = gradio_client.Client(launch_app(app, queue_size=1), verbose=False, download_files=tmp_path / "downloads")
+    photos = {"person_photo": gradio_client.handle_file(PERSON), "garment_photo": gradio_client.handle_file(FLAT)}
+    jobs = [client.submit(**photos, api_name="/try_on") for _ in range(4)]
+    errors = [str(job.exception()) for job in jobs if job.exception() is not None]
+    app.close()
+    assert 1 <= len(errors) <= 3 and all("full" in error for error in errors)
 
 
 @pytest.mark.slow
