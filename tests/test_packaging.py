@@ -170,7 +170,7 @@ def test_the_samples_are_what_their_readme_says(folder, poses):
 @pytest.mark.parametrize(
     "document",
     [
-        "README.md", "samples/README.md", "training/README.md", "docs/datasets.md", "docs/hub.md",
+        "README.md", "samples/README.md", "training/README.md", "docs/app.md", "docs/datasets.md", "docs/hub.md",
         "docs/preprocessing.md", "hub_cards/README.md",
     ],
 )  # fmt: skip
