@@ -356,8 +356,8 @@ def _weights_explained(url: str, place: Path) -> Iterator[None]:
         if not known:
             place.unlink(missing_ok=True)
             raise UnavailableError(
-                f"what was fetched from {url} for the network's weights cannot be read ({reason}): put the true file at "
-                f"{place}, or try again"
+                f"what was fetched from {url} for the network's weights cannot be read ({reason}): put the true file "
+                f"at {place}, or try again"
             ) from error
         raise UnavailableError(f"the network's weights {place} cannot be read ({reason}): remove that file") from error
 

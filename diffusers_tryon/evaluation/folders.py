@@ -383,7 +383,7 @@ def _read_mask(path: Path, file_size: tuple[int, int], size: tuple[int, int]) ->
         raise ValueError(f"`mask` must be grey, 255 in the edited region and 0 elsewhere, {path} {wrong}.")
     if not _same_aspect(file_size, image.size):
         raise ValueError(
-            f"`mask` must have the aspect ratio of the picture, height {file_size[1]} and width {file_size[0]}, {path} "
-            f"has {image.height} and {image.width}."
+            f"`mask` must have the aspect ratio of the picture, height {file_size[1]} and width {file_size[0]}, "
+            f"{path} has {image.height} and {image.width}."
         )
     return np.asarray(image.convert("L").resize(size, Image.Resampling.NEAREST)) >= 128
