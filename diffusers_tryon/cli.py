@@ -15,19 +15,23 @@ from typing import Annotated, Any
 import typer
 
 from . import __version__, cli_app, cli_data, cli_evaluate, cli_hub, cli_prepare
+from .cli_options import (
+    SAMPLING_PANEL,
+    Device,
+    Dtype,
+    Guidance,
+    LastStage,
+    Model,
+    Scheduler,
+    SrGuidance,
+    SrSteps,
+    Steps,
+)
 
 
 _PHOTOS = "Photographs"
 _CONDITIONS = "Prepared conditions, in place of photographs"
 _OUTPUT = "Output"
-_SAMPLING = "Sampling"
-_MODEL = "Model"
-
-# The keys of `diffusers_tryon.schedules.SCHEDULERS`, written out because help must not import them; a test compares.
-_SCHEDULER_NAMES = (
-    "ddpm, ddpm-parallel, ddim, ddim-parallel, dpmsolver++, dpmsolver++-sde, dpmsolver++-singlestep, deis, unipc, "
-    "sa-solver, euler, euler-ancestral, lms, heun, kdpm2, kdpm2-ancestral, dpm-sde, pndm, lcm, tcd"
-)
 
 app = typer.Typer(
     name="diffusers-tryon",
@@ -144,14 +148,7 @@ def run(
             rich_help_panel=_OUTPUT,
         ),
     ] = False,
-    model: Annotated[
-        str | None,
-        typer.Option(
-            help="Folder of a pipeline, or its id on the Hub (user/name).",
-            show_default="the checkpoint that comes with the package",
-            rich_help_panel=_MODEL,
-        ),
-    ] = None,
+    model: Model = None,
     height: Annotated[
         int | None,
         typer.Option(
@@ -168,60 +165,21 @@ def run(
             rich_help_panel=_OUTPUT,
         ),
     ] = None,
-    last_stage: Annotated[
-        str | None,
-        typer.Option(
-            help="Stage to stop after: base or sr.",
-            show_default="the model's last",
-            rich_help_panel=_SAMPLING,
-        ),
-    ] = None,
-    dtype: Annotated[
-        str, typer.Option(help="Type of the weights: float32, bfloat16 or float16.", rich_help_panel=_MODEL)
-    ] = "float32",
-    device: Annotated[
-        str,
-        typer.Option(help="cpu, cuda, cuda:1, mps ...; auto takes a GPU if there is one.", rich_help_panel=_MODEL),
-    ] = "auto",
-    steps: Annotated[
-        int | None,
-        typer.Option(help="Sampling steps of the base stage.", show_default="30", rich_help_panel=_SAMPLING),
-    ] = None,
-    sr_steps: Annotated[
-        int | None,
-        typer.Option(
-            help="Sampling steps of the super-resolution stage.", show_default="20", rich_help_panel=_SAMPLING
-        ),
-    ] = None,
-    guidance: Annotated[
-        float | None,
-        typer.Option(
-            help="Guidance scale of the base stage: 1 is none, more follows garment and pose closer.",
-            show_default="2.0",
-            rich_help_panel=_SAMPLING,
-        ),
-    ] = None,
-    sr_guidance: Annotated[
-        float | None,
-        typer.Option(
-            help="Guidance scale of the super-resolution stage.", show_default="--guidance", rich_help_panel=_SAMPLING
-        ),
-    ] = None,
-    scheduler: Annotated[
-        str | None,
-        typer.Option(
-            help=f"Sampler of every stage: {_SCHEDULER_NAMES}.",
-            show_default="the model's own",
-            rich_help_panel=_SAMPLING,
-        ),
-    ] = None,
+    last_stage: LastStage = None,
+    dtype: Dtype = "float32",
+    device: Device = "auto",
+    steps: Steps = None,
+    sr_steps: SrSteps = None,
+    guidance: Guidance = None,
+    sr_guidance: SrGuidance = None,
+    scheduler: Scheduler = None,
     seed: Annotated[
         int,
         typer.Option(
             help="The same seed gives the same picture on the same machine.",
             min=0,
             max=2**63 - 1,
-            rich_help_panel=_SAMPLING,
+            rich_help_panel=SAMPLING_PANEL,
         ),
     ] = 0,
     quiet: Annotated[

@@ -6,8 +6,9 @@ from typing import Annotated
 
 import typer
 
+from .cli_options import MODEL_PANEL, Device, Dtype, Model
 
-_MODEL = "Model"
+
 _SERVER = "Server"
 
 commands = typer.Typer()
@@ -15,26 +16,14 @@ commands = typer.Typer()
 
 @commands.command()
 def app(
-    model: Annotated[
-        str | None,
-        typer.Option(
-            help="Folder of a pipeline, or its id on the Hub (user/name).",
-            show_default="the checkpoint that comes with the package",
-            rich_help_panel=_MODEL,
-        ),
-    ] = None,
-    dtype: Annotated[
-        str, typer.Option(help="Type of the weights: float32, bfloat16 or float16.", rich_help_panel=_MODEL)
-    ] = "float32",
-    device: Annotated[
-        str,
-        typer.Option(help="cpu, cuda, cuda:1, mps ...; auto takes a GPU if there is one.", rich_help_panel=_MODEL),
-    ] = "auto",
+    model: Model = None,
+    dtype: Dtype = "float32",
+    device: Device = "auto",
     preprocessor: Annotated[
         str,
         typer.Option(
             help="What looks at the photographs: offline, hub (large networks, downloaded), or a folder or Hub id.",
-            rich_help_panel=_MODEL,
+            rich_help_panel=MODEL_PANEL,
         ),
     ] = "offline",
     host: Annotated[

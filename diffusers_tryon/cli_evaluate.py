@@ -9,6 +9,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from .cli_data import parse_size
+from .cli_options import (
+    MODEL_PANEL,
+    SAMPLING_PANEL,
+    Dtype,
+    Guidance,
+    LastStage,
+    Model,
+    Scheduler,
+    SrGuidance,
+    SrSteps,
+    Steps,
+)
 
 
 if TYPE_CHECKING:
@@ -16,9 +28,7 @@ if TYPE_CHECKING:
     from .evaluation.protocols import Protocol
     from .pipelines.pipeline_tryon_cascade import TryOnCascadePipeline
 
-_MODEL = "Model"
 _CASES = "Cases that the model is tried on"
-_SAMPLING = "Sampling"
 _FOLDERS = "Pictures that exist already, in place of a model"
 
 # The keys of `evaluation.protocols.PROTOCOLS`, written out because help must not import them; a test compares.
@@ -34,26 +44,17 @@ def evaluate(
     context: typer.Context,
     out: Annotated[Path, typer.Option(help="Folder for pictures, figures and tables; a call goes on with it.")],
     protocol: Annotated[str, typer.Option(help=f"What is measured and how: {_PROTOCOL_NAMES}.")] = "rendered",
-    model: Annotated[
-        str | None,
-        typer.Option(
-            help="Folder of a pipeline, or its id on the Hub (user/name).",
-            show_default="the checkpoint that comes with the package",
-            rich_help_panel=_MODEL,
-        ),
-    ] = None,
-    dtype: Annotated[
-        str, typer.Option(help="Type of the weights: float32, bfloat16 or float16.", rich_help_panel=_MODEL)
-    ] = "float32",
+    model: Model = None,
+    dtype: Dtype = "float32",
     device: Annotated[
         str,
         typer.Option(
             help="cpu, cuda, cuda:1, mps ...; auto takes a GPU if there is one, for each process its own.",
-            rich_help_panel=_MODEL,
+            rich_help_panel=MODEL_PANEL,
         ),
     ] = "auto",
     batch_size: Annotated[
-        int, typer.Option(help="Cases that the model is given together.", min=1, rich_help_panel=_MODEL)
+        int, typer.Option(help="Cases that the model is given together.", min=1, rich_help_panel=MODEL_PANEL)
     ] = 8,
     dataset: Annotated[
         str,
@@ -93,42 +94,12 @@ def evaluate(
             help="HEIGHTxWIDTH of the pictures in pixels.", show_default="the model's", rich_help_panel=_CASES
         ),
     ] = None,
-    steps: Annotated[
-        int | None,
-        typer.Option(help="Sampling steps of the base stage.", show_default="30", rich_help_panel=_SAMPLING),
-    ] = None,
-    sr_steps: Annotated[
-        int | None,
-        typer.Option(
-            help="Sampling steps of the super-resolution stage.", show_default="20", rich_help_panel=_SAMPLING
-        ),
-    ] = None,
-    guidance: Annotated[
-        float | None,
-        typer.Option(
-            help="Guidance scale of the base stage: 1 is none.", show_default="2.0", rich_help_panel=_SAMPLING
-        ),
-    ] = None,
-    sr_guidance: Annotated[
-        float | None,
-        typer.Option(
-            help="Guidance scale of the super-resolution stage.", show_default="--guidance", rich_help_panel=_SAMPLING
-        ),
-    ] = None,
-    scheduler: Annotated[
-        str | None,
-        typer.Option(
-            help="Sampler of every stage, see `diffusers-tryon run --help`.",
-            show_default="the model's own",
-            rich_help_panel=_SAMPLING,
-        ),
-    ] = None,
-    last_stage: Annotated[
-        str | None,
-        typer.Option(
-            help="Stage to stop after: base or sr.", show_default="the model's last", rich_help_panel=_SAMPLING
-        ),
-    ] = None,
+    steps: Steps = None,
+    sr_steps: SrSteps = None,
+    guidance: Guidance = None,
+    sr_guidance: SrGuidance = None,
+    scheduler: Scheduler = None,
+    last_stage: LastStage = None,
     generated: Annotated[
         Path | None,
         typer.Option(
@@ -243,7 +214,7 @@ def _check_options(context: typer.Context, generated: Path | None, reference: Pa
     if generated is None:
         wrong, rule = [name for name in given if panels[name] == _FOLDERS], "goes with --generated"
     else:
-        of_model = [name for name in given if panels[name] in (_MODEL, _CASES, _SAMPLING)]
+        of_model = [name for name in given if panels[name] in (MODEL_PANEL, _CASES, SAMPLING_PANEL)]
         wrong = [name for name in of_model if name != "pairing"]
         rule = "is for a model, --generated judges pictures that exist"
     if wrong:
