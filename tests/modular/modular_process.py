@@ -33,7 +33,7 @@ class Cases:
     def of_code(self) -> dict[str, torch.Tensor | str]:
         """What the repositories' own code gives; the first case imports the package."""
         trust = {"trust_remote_code": True}
-        half = {"variant": dict.fromkeys(("base_unet", "sr_unet"), "fp16"), "dtype": torch.float16}
+        half = {"variant": "fp16", "dtype": torch.float16}
         assert "diffusers_tryon" not in sys.modules
         return {
             "modular": self.images(ModularPipeline.from_pretrained("me/cascade", **trust)),
