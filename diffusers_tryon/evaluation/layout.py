@@ -12,7 +12,8 @@
 | `garment/ID.png` | the garment as the network gets it |
 | `parse/ID.png` | label map of the true picture, ids of `composition.PARSE_LABELS`, where it is known exactly |
 | `model/ID.png`, `agnostic/ID.png`, `pasted/ID.png` | pictures to judge: the model's and the baselines' (`METHODS`) |
-| `figures/METHOD/ID.json` | the figures of one picture |
+| `figures/METHOD/ID.json` | the figures of one picture; `figures/settings.json` says by which protocol |
+| `features/` | features of whole folders for FID and KID, to be had again |
 | `evaluation.json`, `evaluation.md`, `cases.png` | the result, see `report.py` |
 
 Every file is written beside and renamed, so what is there is whole, and an interrupted evaluation goes on.

@@ -51,10 +51,7 @@ WINS_LEGEND = (
     "which the model's figure is the better one, a draw being half a case, with Wilson's interval."
 )
 # Whose version may move a figure.
-_PACKAGES = (
-     "torch", "diffusers", "numpy", "Pillow", "torchmetrics", "clean-fid", "torch-fidelity",
-    "torchvision",
-)  # fmt: skip
+_PACKAGES = ("torch", "diffusers", "numpy", "Pillow", "torchmetrics", "clean-fid", "torch-fidelity", "torchvision")
 
 
 def environment() -> dict[str, str]:
