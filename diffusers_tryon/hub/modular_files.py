@@ -27,11 +27,6 @@ __all__ = ["TryOnBlocks"]
 MODULAR_FILES = (f"{_MODULE}.py", "modular_config.json", "modular_model_index.json")
 
 
-def has_modular_files(folder: Path) -> bool:
-    """Whether `write_modular_files` was here."""
-    return (folder / MODULAR_FILES[-1]).is_file()
-
-
 def write_modular_files(folder: Path, repo_id: str | None = None) -> None:
     """Make a pipeline's folder one for Modular Diffusers too; `TryOnCascadePipeline` does not look at these files.
 
@@ -79,6 +74,27 @@ def write_modular_files(folder: Path, repo_id: str | None = None) -> None:
     for name, text in zip(MODULAR_FILES, texts):
         with written_beside(folder / name) as partial:
             partial.write_text(text)
+
+
+def name_repository(folder: Path, repo_id: str) -> None:
+    """Have the folder's index for Modular Diffusers, if there is one, name the repository that the folder becomes.
+
+    Components that do not lie in the folder are still loaded from where the index says.
+
+    Args:
+        folder (`Path`): its index is written beside and renamed; all else stays, blocks of somebody's own included.
+        repo_id (`str`): "user/name".
+    """
+    path = folder / MODULAR_FILES[-1]
+    if not path.is_file():
+        return
+    index = json.loads(path.read_text())
+    for entry in index.values():
+        if isinstance(entry, list) and len(entry) == 3 and entry[2]["subfolder"]:
+            if (folder / entry[2]["subfolder"]).is_dir():
+                entry[2].update(pretrained_model_name_or_path=repo_id, revision=None)
+    with written_beside(path) as partial:
+        partial.write_text(_json(index))
 
 
 def _loading(name: str, library: str, class_name: str, repo_id: str | None) -> dict[str, str | list[str] | None]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from .card_checks import DATASET, MODEL, SPACE, ask_hub_about_card, find_card_problems
 from .file_checks import find_file_problems
 from .load_checks import find_kind, try_out
-from .modular_files import has_modular_files, write_modular_files
+from .modular_files import name_repository
 from .push import stage_files
 from .upload import explain, upload
 
@@ -78,8 +78,8 @@ def publish(
     """Upload a folder; of files that are gone, those are removed that an earlier push brought.
 
     Args:
-        folder (`Path`): A folder exactly as it is to lie on the Hub. It stays as it is. Only the files for Modular
-            Diffusers, if it has them, are made to name `repo_id`.
+        folder (`Path`): A folder exactly as it is to lie on the Hub. It stays as it is. Only an index for
+            Modular Diffusers, if it has one, is made to name `repo_id`.
         repo_id (`str`): "user/name"; made if there is none.
         repo_type (`str`): "model", "dataset" or "space".
         private (`bool`): Make a new repository private.
@@ -98,8 +98,7 @@ def publish(
     with tempfile.TemporaryDirectory() as temporary:
         staged = Path(temporary) / "staged"
         stage_files(folder, staged)
-        if has_modular_files(staged):
-            write_modular_files(staged, repo_id)
+        name_repository(staged, repo_id)
         try:
             commit = upload(
                 repo_id,

@@ -27,7 +27,7 @@ from .card_facts import read_json
 from .card_text import find_blocks, read_front_matter, refresh_front_matter, split_card
 from .cards import CARD_NAME, write_card
 from .code_files import PACKAGE, FilePlan, write_files
-from .modular_files import MODULAR_FILES, write_modular_files
+from .modular_files import name_repository
 from .remote_code_pipeline import network_file
 from .upload import OWNED_FILES_NAME
 
@@ -131,8 +131,8 @@ def export_remote_code(
         shutil.copytree(source, folder, ignore=shutil.ignore_patterns(*_NOT_COPIED))
         for name, text in code.items():
             (folder / name).write_text(text, encoding="utf-8")
-        if repo_id is not None and (folder / MODULAR_FILES[0]).is_file():
-            write_modular_files(folder, repo_id)
+        if repo_id is not None:
+            name_repository(folder, repo_id)
         _write_index(folder, index, [name.removesuffix(".py") for name in code])
         _write_card(folder, list(code), repo_id)
         os.replace(folder, output)

@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 from diffusers_tryon import TryOnBlocks
 from diffusers_tryon.checkpoints import shipped_checkpoint
 from diffusers_tryon.cli import app
-from diffusers_tryon.hub.modular_files import MODULAR_FILES, has_modular_files, write_modular_files
+from diffusers_tryon.hub.modular_files import MODULAR_FILES, name_repository, write_modular_files
 from diffusers_tryon.hub.publish import publish
 from diffusers_tryon.hub.remote_code import export_remote_code
 
@@ -135,6 +135,23 @@ def test_a_push_names_the_repository_that_it_goes_to(folders, fake_hub):
     assert index["base_unet"][2]["pretrained_model_name_or_path"] is None
 
 
+def test_naming_keeps_what_is_not_ours(folders, tmp_path):
+    shutil.copytree(folders / "cascade", tmp_path / "mine")
+    (tmp_path / "mine" / "blocks.py").write_text("# Somebody's own.\n")
+    path = tmp_path / "mine" / "modular_model_index.json"
+    index = json.loads(path.read_text())
+    index["base_unet"][2] |= {"pretrained_model_name_or_path": "me/old", "revision": "v1"}
+    index["sr_unet"][2]["pretrained_model_name_or_path"] = "somebody/else"
+    path.write_text(json.dumps(index))
+    shutil.rmtree(tmp_path / "mine" / "sr_unet")
+    name_repository(tmp_path / "mine", "me/new")
+    named = {name: entry[2] for name, entry in json.loads(path.read_text()).items() if isinstance(entry, list)}
+    assert named["base_unet"]["pretrained_model_name_or_path"] == "me/new" and named["base_unet"]["revision"] is None
+    assert named["base_scheduler"]["pretrained_model_name_or_path"] == "me/new"
+    assert named["sr_unet"]["pretrained_model_name_or_path"] == "somebody/else"
+    assert (tmp_path / "mine" / "blocks.py").read_text() == "# Somebody's own.\n"
+
+
 def test_the_shipped_checkpoint_has_the_files_as_they_are_written(tmp_path):
     shipped = shipped_checkpoint("tryon-cascade-first")
     shutil.copyfile(shipped / "model_index.json", tmp_path / "model_index.json")
@@ -148,7 +165,7 @@ def test_the_command_writes_the_files_and_refuses_what_is_no_pipeline(folders, t
     arguments = ["hub", "add-modular-files"]
     result = CliRunner().invoke(app, [*arguments, str(tmp_path / "plain"), "--repo-id", "me/plain"])
     assert result.exit_code == 0 and all(name in result.output for name in MODULAR_FILES)
-    assert has_modular_files(tmp_path / "plain")
+    assert '"me/plain"' in (tmp_path / "plain" / "modular_model_index.json").read_text()
     with pytest.raises(ValueError, match="has no model_index.json"):
         write_modular_files(tmp_path)
     with pytest.raises(ValueError, match="a/b/c"):
