@@ -11,6 +11,7 @@ from typing import Any
 
 from huggingface_hub import EvalResult
 
+from ..evaluation.layout import RESULT_NAME
 from ..evaluation.report import (
     METHOD_TITLES,
     METRICS_LEGEND,
@@ -21,6 +22,7 @@ from ..evaluation.report import (
     setting_lines,
     wins_table,
 )
+from ..evaluation.sheet import SHEET_NAME
 from .card_facts import read_json
 
 
@@ -42,6 +44,7 @@ class EvaluationFacts:
         protocol: sentences on how.
         tables: (sentence before it, lines of Markdown) of each.
         notes: sentences below the tables.
+        sheet: name of the picture of the best, the middle and the worst cases, if it is there.
         settings: (name, value) of everything that the protocol fixes.
         results: the figures for the front matter.
     """
@@ -50,6 +53,7 @@ class EvaluationFacts:
     protocol: list[str]
     tables: list[tuple[str, list[str]]]
     notes: list[str] = field(default_factory=list)
+    sheet: str | None = None
     settings: list[tuple[str, str]] = field(default_factory=list)
     results: list[EvalResult] = field(default_factory=list)
 
@@ -67,7 +71,9 @@ def _read_evaluation(path: Path, pipeline_tag: str) -> EvaluationFacts:
     record = read_json(path)
     try:
         if pipeline_tag == "image-to-image":
-            return _of_images(read_result(path))
+            sheet = path.with_name(SHEET_NAME)
+            has_sheet = path.name == RESULT_NAME and sheet.is_file()
+            return _of_images(read_result(path), SHEET_NAME if has_sheet else None)
         if pipeline_tag == "image-segmentation" and "parser" in record:
             return _of_parser(record)
         if pipeline_tag == "keypoint-detection" and "pose" in record:
@@ -77,26 +83,31 @@ def _read_evaluation(path: Path, pipeline_tag: str) -> EvaluationFacts:
     raise ValueError(f"{path} is no evaluation of a model for {pipeline_tag}; name it otherwise to leave it out.")
 
 
-def _of_images(record: dict[str, Any]) -> EvaluationFacts:
+def _of_images(record: dict[str, Any], sheet: str | None) -> EvaluationFacts:
     protocol, data = record["protocol"], record["data"]
     case = [data[name] for name in ("pairing", "category") if data.get(name)]
     model = dict(record["model"] or {})
-    sentences = [f"Protocol `{protocol['name']}` on the data `{data['name']}`{_in_words(case)}."]
+    sentences = [protocol["settings"]["protocol"]]
     if model:
         call = ", ".join(f"`{name}={value}`" for name, value in model["call"].items())
         sentences.append(f"Called with {call or 'its defaults'}.")
         # Of their many settings those that matter are in the repository.
         model["schedulers"] = {name: each["class"] for name, each in model.get("schedulers", {}).items()}
-    tables = [(METRICS_LEGEND, metrics_table(record))]
+    sentences.append(METRICS_LEGEND)
+    tables = [("", metrics_table(record))]
     for rival, wins in record["wins"].items():
         if wins:
-            tables.append((f"Against the {METHOD_TITLES[rival]}. {WINS_LEGEND}", wins_table(record, rival)))
+            tables.append((f"Against the {METHOD_TITLES[rival]}:", wins_table(record, rival)))
     settings = {**protocol["settings"], "data": data, "model": model, "versions": record["environment"]}
     return EvaluationFacts(
-        title=f"{protocol['name']}, {data['name']}{_in_words(case)}",
+        title=f"Protocol {protocol['name']} on the data {data['name']}{_in_words(case)}",
         protocol=sentences,
         tables=tables,
-        notes=[f"Not measured: {name} ({reason})." for name, reason in record["unavailable"].items()],
+        notes=[
+            *([WINS_LEGEND] if len(tables) > 1 else ["No baseline was judged on these cases."]),
+            *(f"Not measured: {name} ({reason.rstrip('.')})." for name, reason in record["unavailable"].items()),
+        ],
+        sheet=sheet,
         settings=list(setting_lines(settings)),
         results=_results_of_images(record, case),
     )

@@ -4,6 +4,7 @@
 
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +68,8 @@ def _try_pipeline(folder: Path) -> tuple[list[str], list[str]]:
     is_code = isinstance(read_json(folder / TryOnCascadePipeline.config_name)["_class_name"], list)
     # A folder with code of its own is loaded as those do who have not this package.
     loaded_by = DiffusionPipeline if is_code else TryOnCascadePipeline
-    pipe = loaded_by.from_pretrained(folder, dtype=torch.float32, **({"trust_remote_code": True} if is_code else {}))
+    load = partial(loaded_by.from_pretrained, folder, **({"trust_remote_code": True} if is_code else {}))
+    pipe = load(dtype=torch.float32)
     device = torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
     pipe.to(device).set_progress_bar_config(disable=True)
     last = pipe.base_unet if pipe.sr_unet is None else pipe.sr_unet
@@ -83,17 +85,17 @@ def _try_pipeline(folder: Path) -> tuple[list[str], list[str]]:
     ).stages
     problems = [problem for name, images in stages.items() for problem in _picture_problems(name, images)]
     seconds = time.perf_counter() - start
-    problems += _evaluation_problems(folder, pipe)
+    problems += _evaluation_problems(folder, load)
     done = f"made a picture of {width} x {height} pixels in few steps, {seconds:.1f} s on {device.type}"
     return problems, [] if problems else [done]
 
 
-def _evaluation_problems(folder: Path, pipe: DiffusionPipeline) -> list[str]:
+def _evaluation_problems(folder: Path, load: Callable[..., DiffusionPipeline]) -> list[str]:
     """Evaluations in the folder, and so figures in its card, of other weights than these."""
     problems = []
     for path in sorted(folder.glob("evaluation*.json")):
         model = read_json(path).get("model")
-        if model and weights_sha256(pipe.to(dtype=getattr(torch, model["dtype"]))) != model["weights_sha256"]:
+        if model and weights_sha256(load(dtype=getattr(torch, model["dtype"]))) != model["weights_sha256"]:
             problems.append(f"{path.name}: it was measured with other weights than those in the folder")
     return problems
 

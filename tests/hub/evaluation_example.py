@@ -5,7 +5,12 @@
 EVALUATION = {
     "format": "diffusers-tryon/evaluation",
     "version": 1,
-    "protocol": {"name": "rendered", "settings": {"size": [128, 128], "ssim": {"window": 11}}},
+    "protocol": {
+        "name": "rendered",
+        "settings": {
+            "protocol": "rendered: Ours, for rendered people.", "size": [128, 128], "ssim": {"window": 11},
+        },
+    },
     "data": {
         "name": "rendered", "split": "test", "pairing": "unpaired", "category": "upper", "count": 64, "seed": 0,
         "size": [128, 96], "renderer_version": 2,

@@ -88,18 +88,19 @@ def test_the_schedulers_called_usable_are_those_that_can_be_made(prediction_type
 
 def test_an_evaluation_is_told_to_people_and_to_programs(fake_hub, tmp_path):
     folder = save_pipeline(tmp_path / "tiny", with_sr=False)
-    (folder / "evaluation-upper.json").write_text(json.dumps(EVALUATION))
+    (folder / "evaluation.json").write_text(json.dumps(EVALUATION))
+    assert "(cases.png)" not in write_card(folder, "me/tiny").read_text()
+    Image.new("RGB", (2, 2)).save(folder / "cases.png")
     card = write_card(folder, "me/tiny").read_text()
     figures = sections(card)["Figures"]
-    assert "### rendered, rendered, unpaired, upper" in figures
-    assert (
-        "Protocol `rendered` on the data `rendered`, unpaired, upper. Called with `num_inference_steps=30`." in figures
-    )
+    assert "### Protocol rendered on the data rendered, unpaired, upper" in figures
+    assert "rendered: Ours, for rendered people. Called with `num_inference_steps=30`. Higher is better" in figures
     cells = [re.split(r" *\| *", line.strip("| \n")) for line in figures.splitlines() if line.startswith("|")]
     assert ["64 cases", "model", "agnostic image", "pasted garment", "true picture"] in cells
     assert ["PSNR, edited region (dB) ↑", "13.94 [13.50, 14.30]", "12.24 [11.60, 12.80]", "–", "–"] in cells
     assert ["FID ↓", "41.23", "–", "–", "–"] in cells
     assert ["PSNR, edited region (dB) ↑", "+1.70 [+1.10, +2.30]", "80% [70%, 88%]"] in cells
+    assert "(cases.png)" in figures
     assert "Not measured: lpips (its weights cannot be fetched)." in figures
     assert ["ssim, window", "11"] in cells and ["versions, torch", "2.13.0"] in cells
     assert ["model, schedulers, base_scheduler", "DDIMScheduler"] in cells and "0.2" not in figures
