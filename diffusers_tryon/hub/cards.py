@@ -20,7 +20,7 @@ from ..schedules import usable_schedulers
 from .card_evaluation import TASK_NAMES, EvaluationFacts, read_evaluations
 from .card_facts import LORA, NETWORK, STAGE, NetworkFacts, folder_kind, read_json, read_networks
 from .card_text import read_front_matter, refresh_card
-from .modular_files import has_modular_files
+from .modular_files import MODULAR_FILES
 from .run_record import RECORD_NAME, RunRecord, run_context, run_facts, run_limits, run_results
 from .training_record import TrainingFacts, read_training_record
 
@@ -187,7 +187,7 @@ def _context(
         "has_inputs": has_inputs,
         "needs_snapshot": needs_snapshot,
         "has_handler": (folder / "handler.py").is_file(),
-        "has_modular": has_modular_files(folder),
+        "has_modular": all((folder / name).is_file() for name in MODULAR_FILES),
         "has_samples": has_samples,
         "has_curves": record is not None and (folder / CURVES_NAME).exists(),
         "data": _rows(training.data, _DATA_ROWS),
