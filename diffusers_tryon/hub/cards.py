@@ -7,6 +7,7 @@ called unknown. The templates are in `hub_cards/templates/card`.
 """
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -96,10 +97,14 @@ def write_card(folder: Path, repository: str | None = None, path_in_repo: str = 
     title = (repository or (record.config["output_dir"] if record else folder.resolve().name)).split("/")[-1]
     path = folder / CARD_NAME
     existing = path.read_text(encoding="utf-8") if path.is_file() else ""
-    context = _context(folder, kind, training, record, evaluations, repository, path_in_repo)
-    rendered = _render({**context, "title": title})
     try:
-        card = refresh_card(existing, _front_matter(existing, kind, training, results, title), rendered)
+        old = read_front_matter(existing)
+        # A licence that somebody wrote into the front matter is known, whatever the record leaves out.
+        if not training.license and old.get("license") not in (None, "unknown"):
+            training = replace(training, license=old["license"])
+        context = _context(folder, kind, training, record, evaluations, repository, path_in_repo)
+        entries = _front_matter(old, kind, training, results, title)
+        card = refresh_card(existing, entries, _render({**context, "title": title}))
     except ValueError as error:
         raise ValueError(f"{path} cannot be refreshed: {error}") from error
     with written_beside(path) as partial:
@@ -119,15 +124,14 @@ def _render(context: dict[str, Any]) -> str:
 
 
 def _front_matter(
-    existing: str, kind: str, training: TrainingFacts, results: list[EvalResult], title: str
+    old: dict[str, Any], kind: str, training: TrainingFacts, results: list[EvalResult], title: str
 ) -> dict[str, Any]:
     """The entries that are generated. What is unknown leaves an entry as somebody wrote it."""
-    old = read_front_matter(existing)
     tags = [*(_NETWORK_TAGS if kind == NETWORK else _TRYON_TAGS), *training.tags]
     entries = {
         "library_name": "transformers" if kind == NETWORK else "diffusers",
         "pipeline_tag": training.pipeline_tag,
-        "license": training.license or old.get("license") or "unknown",
+        "license": training.license or "unknown",
         "tags": list(dict.fromkeys([*tags, *(old.get("tags") or [])])),
         "model-index": _model_index(old, results, title),
     }

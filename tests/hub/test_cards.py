@@ -221,6 +221,7 @@ def test_a_refresh_keeps_every_sentence_that_people_wrote(tmp_path):
     ]  # fmt: skip
     assert parts["Limits"].index("generated") < parts["Limits"].index("My limits.")
     data = front_matter(card)
+    assert "| weights | `openrail` |" in parts["Licences"]
     assert data["license"] == "openrail" and data["thumbnail"] == "pictures/a.png"
     assert "# why this licence: see below\n" in card and 'thumbnail: "pictures/a.png"  # small\n' in card
     assert data["tags"][-1] == "mine" and data["tags"].count("diffusers-tryon") == 1
