@@ -169,6 +169,7 @@ class DatasetCases:
             "count": len(rows),
             "seed": seed,
             "size": list(size),
+            "photographs": "brought to the size bilinearly as the model's inputs are, before the protocol sees them",
             "commit": dataset_commit(source),
             "ids": hash_ids(self.ids),
         }

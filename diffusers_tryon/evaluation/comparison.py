@@ -11,6 +11,7 @@ from .figures import METRICS
 from .layout import MODEL, RESULT_NAME
 from .report import (
     METHOD_TITLES,
+    cases_text,
     figure_text,
     markdown_table,
     metric_heading,
@@ -27,11 +28,18 @@ def compare(paths: Sequence[str | Path]) -> str:
         paths (`Sequence`): two or more, each an `evaluation.json` or the folder of one.
 
     Raises:
-        ValueError: a file is no result, or results are of different protocols or data, which is named.
+        ValueError: a file is no result, holds no figure or is given twice, or results are of different protocols or
+            data, which is named.
     """
     if len(paths) < 2:
         raise ValueError(f"`results` must be two at least, got {len(paths)}.")
+    twice = [folder for folder, times in Counter(map(_folder, paths)).items() if times > 1]
+    if twice:
+        raise ValueError(f"`results` must differ, {twice[0]} is given several times.")
     results = [read_result(path) for path in paths]
+    for path, result in zip(paths, results):
+        if MODEL not in result["methods"]:
+            raise ValueError(f"`results` must hold figures, in {path} nothing could be measured.")
     for path, result in zip(paths[1:], results[1:]):
         for part in ("protocol", "data"):
             _check_same(part, results[0][part], result[part], paths[0], path)
@@ -52,7 +60,7 @@ def compare(paths: Sequence[str | Path]) -> str:
     ]
     data = ", ".join(f"{name.replace('_', ' ')} {text}" for name, text in setting_lines(first["data"]))
     notes = [f"Protocol `{first['protocol']['name']}`; data: {data}.", *_different_versions(columns, results)]
-    return "\n".join(markdown_table([f"{most} cases", *columns], rows) + ["", *notes]) + "\n"
+    return "\n".join(markdown_table([cases_text(most), *columns], rows) + ["", *notes]) + "\n"
 
 
 def _check_same(part: str, one: Mapping, other: Mapping, one_path: str | Path, other_path: str | Path) -> None:

@@ -15,8 +15,9 @@ import numpy as np
 from tqdm.auto import tqdm
 
 from ..image_files import read_image
+from ..rendering.samples import one_torch_thread
 from .errors import UnavailableError
-from .figures import FIGURES_FOLDER, REFERENCE, REGION_SUFFIX, read_figures, write_figures
+from .figures import FIGURES_FOLDER, REFERENCE, REGION_SUFFIX, figures_path, read_figures, write_figures
 from .folders import read_pair
 from .layout import METHODS, CaseRecord, case_ids, claim_folder, picture_path
 from .paired_metrics import paired_figures
@@ -101,7 +102,10 @@ class Judge:
 
 
 def judge_pictures(judge: Judge, process_index: int = 0, num_processes: int = 1, show_progress: bool = True) -> None:
-    """Judge this process's share of the pictures; what has its figures already is not judged again.
+    """Judge this process's share of the pictures; what has its figures already is not judged again, unless the picture
+    is newer than they are.
+
+    In one thread, so that the machine's cores do not move the last bits.
 
     Raises:
         ValueError: a picture does not fit its reference, or the folder holds figures of another protocol.
@@ -113,12 +117,19 @@ def judge_pictures(judge: Judge, process_index: int = 0, num_processes: int = 1,
         "figures, to be removed for others of the same pictures, that were measured",
     )
     own = case_ids(judge.folder)[process_index::num_processes]
-    for case_id in tqdm(own, desc="judging", unit="case", disable=not show_progress):
-        for method in judge.methods:
-            names = judge.names(method)
-            known = read_figures(judge.folder, method, case_id)
-            if known is None or not known.keys() >= set(names):
-                write_figures(judge.folder, method, case_id, judge.figures(method, case_id))
+    with one_torch_thread():
+        for case_id in tqdm(own, desc="judging", unit="case", disable=not show_progress):
+            for method in judge.methods:
+                if not _is_judged(judge, method, case_id):
+                    write_figures(judge.folder, method, case_id, judge.figures(method, case_id))
+
+
+def _is_judged(judge: Judge, method: str, case_id: str) -> bool:
+    known = read_figures(judge.folder, method, case_id)
+    if known is None or not known.keys() >= set(judge.names(method)):
+        return False
+    picture, figures = picture_path(judge.folder, method, case_id), figures_path(judge.folder, method, case_id)
+    return picture.stat().st_mtime_ns <= figures.stat().st_mtime_ns
 
 
 def collect(judge: Judge) -> Figures:

@@ -17,8 +17,9 @@ class SsimSettings:
 
     Attributes:
         colour: "rgb": mean over the three channels; "grey": of the luma, rounded to 8 bits, as PIL converts.
-        border: "reflected": mean over all pixels of pictures reflected at their borders, as torchmetrics takes it;
-            "left out": mean without the half window along the border, as scikit-image takes it.
+        border: "reflected": mean over all pixels of pictures reflected at their borders, as torchmetrics takes it from
+            1.5 on; "left out": mean without the half window along the border, as scikit-image and older torchmetrics
+            take it.
     """
 
     colour: Literal["rgb", "grey"] = "rgb"
@@ -125,7 +126,7 @@ PROTOCOLS: dict[str, Protocol] = {
             name_rule="catvton",
             resize_reference="lanczos",
             reencode_reference="jpeg",
-            ssim=SsimSettings(),
+            ssim=SsimSettings(border="left out"),
             lpips=LpipsSettings("squeeze"),
             distances=DistanceSettings("clean-fid"),
             paired_metrics=_OF_PIXELS,
@@ -134,6 +135,8 @@ PROTOCOLS: dict[str, Protocol] = {
             expected_counts=(_VITON_HD, *_DRESS_CODE),
             notes=(
                 "LPIPS is SqueezeNet's, not AlexNet's as in `ladi` and `hr-viton`: the two are not comparable.",
+                "The code takes any torchmetrics; before 1.5 (October 2024), as when its figures were made, SSIM left the "
+                "border out; since then it counts it.",
                 "References are brought to the generated height only where the heights differ, and then saved once "
                 "more: references that come as JPEG are compressed twice.",
                 "CatVTON's 512-pixel figures were made with --repaint: the true picture is pasted back outside the "
@@ -153,7 +156,7 @@ PROTOCOLS: dict[str, Protocol] = {
             resize_generated="bilinear",
             resize_reference="bilinear",
             distances_see="files",
-            ssim=SsimSettings(),
+            ssim=SsimSettings(border="left out"),
             lpips=LpipsSettings("alex"),
             distances=DistanceSettings("clean-fid"),
             paired_metrics=_OF_PIXELS,
@@ -163,6 +166,7 @@ PROTOCOLS: dict[str, Protocol] = {
             notes=(
                 "FID and KID see the generated files and the original photographs at their own sizes: clean-fid "
                 "brings both to 299 pixels, so the sizes of the folders may differ.",
+                "The code has torchmetrics 0.11.4, whose SSIM leaves the border out; from 1.5 on it counts it.",
                 "The code prints KID raw; here it is x1000.",
                 "LaDI-VTON also reports the Inception Score, which looks at generated pictures alone; it is left out.",
                 "On DressCode it reports each category and all together: evaluate four folders.",
@@ -258,6 +262,12 @@ _NAME_RULES = {
     "hr-viton": 'the reference is called what is before the first underscore of the generated name, followed by "_00"',
 }
 
+_PSNR_IN_WORDS = "of RGB, in dB, at most 100 (equal pictures); mean over the pictures' own figures"
+_MS_SSIM_IN_WORDS = (
+    "of RGB; five scales from 176 pixels a side on, four from 99, three from 44, two from 12, weights of Wang et al. "
+    "2003 scaled to the sum 1; negative similarities count as 0"
+)
+
 
 def get_protocol(name: str) -> Protocol:
     """The protocol of a name.
@@ -290,6 +300,9 @@ def describe(protocol: Protocol) -> list[tuple[str, str]]:
         ("edited region", _regions_in_words(protocol)),
         ("unpaired metrics", _metrics_in_words(protocol.unpaired_metrics, protocol.published_metrics)),
         ("SSIM", _ssim_in_words(protocol.ssim)),
+        ("PSNR", _if_paired(protocol, "psnr", _PSNR_IN_WORDS)),
+        ("MS-SSIM", _if_paired(protocol, "ms_ssim", _MS_SSIM_IN_WORDS)),
+        ("MSE", _if_paired(protocol, "mse", "of RGB values in [0, 1]; mean over the pictures")),
         ("LPIPS", _lpips_in_words(protocol.lpips)),
         ("FID", _fid_in_words(protocol)),
         ("KID", _kid_in_words(protocol.distances)),
@@ -334,7 +347,14 @@ def _metrics_in_words(metrics: tuple[str, ...], published: tuple[str, ...]) -> s
 def _regions_in_words(protocol: Protocol) -> str:
     if not protocol.regions:
         return "no figures of its own"
-    return "the paired metrics over the edited region too, where masks are given (ours, in no published table)"
+    return (
+        "the paired metrics over the edited region too, where masks are given (ours, in no published table); outside of "
+        "it pixels are first taken from the reference; PSNR, MSE and SSIM of its pixels, MS-SSIM and LPIPS of its box"
+    )
+
+
+def _if_paired(protocol: Protocol, metric: str, words: str) -> str:
+    return words if metric in protocol.paired_metrics else "not computed"
 
 
 def _ssim_in_words(ssim: SsimSettings | None) -> str:

@@ -141,15 +141,24 @@ def as_markdown(result: Mapping[str, Any]) -> str:
 def metrics_table(result: Mapping[str, Any]) -> list[str]:
     """The lines of a Markdown table: a row for each metric, a column for each method."""
     methods = [method for method in METHOD_TITLES if method in result["methods"]]
-    most = max(
-        (figure["count"] for of_method in result["methods"].values() for figure in of_method.values()), default=0
-    )
+    most = _most_cases(result)
     rows = [
         [metric_heading(result, metric)]
         + [figure_text(metric, result["methods"][method].get(metric), most) for method in methods]
         for metric in result["metrics"]
     ]
-    return markdown_table([f"{most} cases", *(METHOD_TITLES[method] for method in methods)], rows)
+    return markdown_table([cases_text(most), *(METHOD_TITLES[method] for method in methods)], rows)
+
+
+def _most_cases(result: Mapping[str, Any]) -> int:
+    """How many cases have some figure."""
+    counts = [figure["count"] for of_method in result["methods"].values() for figure in of_method.values()]
+    return max(counts, default=0)
+
+
+def cases_text(count: int) -> str:
+    """A number of cases in words."""
+    return f"{count} case{'' if count == 1 else 's'}"
 
 
 def metric_heading(result: Mapping[str, Any], metric: str) -> str:
@@ -168,7 +177,7 @@ def figure_text(metric: str, figure: Mapping[str, Any] | None, most: int, sign: 
         for key in ("mean", "low", "high")
     )
     text = f"{mean} [{low}, {high}]" if low else mean
-    return text if figure["count"] == most else f"{text}, {figure['count']} cases"
+    return text if figure["count"] == most else f"{text}, {cases_text(figure['count'])}"
 
 
 def markdown_table(heading: list[str], rows: list[list[str]]) -> list[str]:
@@ -183,14 +192,14 @@ def markdown_table(heading: list[str], rows: list[list[str]]) -> list[str]:
 
 def wins_table(result: Mapping[str, Any], baseline: str) -> list[str]:
     """The lines of a Markdown table: for each metric how far, and how often, the model is better than a baseline."""
-    rows = []
+    rows, most = [], _most_cases(result)
     for metric, win in result["wins"][baseline].items():
         if win["share"] is None:
             continue
         share = f"{win['share']:.0%} [{win['low']:.0%}, {win['high']:.0%}]"
         difference = result["differences"][baseline][metric]
-        rows.append([metric_heading(result, metric), figure_text(metric, difference, win["count"], "+"), share])
-    return markdown_table(["", "difference", "better in"], rows)
+        rows.append([metric_heading(result, metric), figure_text(metric, difference, most, "+"), share])
+    return markdown_table([cases_text(most), "difference", "better in"], rows)
 
 
 def _settings_list(settings: Mapping[str, Any]) -> str:

@@ -330,6 +330,20 @@ def test_folders_with_known_errors_have_known_figures(folders, tmp_path):
     assert out.startswith("# pictures as given, evaluated by protocol `rendered`")
 
 
+def test_a_picture_newer_than_its_figures_is_judged_again(folders, tmp_path):
+    out = tmp_path / "evaluation"
+    arguments = ["evaluate", "--out", out, "--protocol", "ladi", *as_options(folders)]
+    assert run(*arguments)[0] == 0
+    changed = picture_path(out, "model", case_ids(out)[-1])
+    figures = out / "figures" / "model" / f"{changed.stem}.json"
+    assert json.loads(figures.read_text())["psnr"] < 100
+    # Apart from the file that was given, which it may be a link to.
+    changed.unlink()
+    Image.open(picture_path(out, "reference", changed.stem)).save(changed)
+    assert run(*arguments)[0] == 0
+    assert json.loads(figures.read_text())["psnr"] == 100
+
+
 def test_without_agnostic_images_there_is_no_baseline(folders, tmp_path):
     del folders["agnostic"], folders["masks"]
     status, out, err = run("evaluate", "--out", tmp_path / "out", "--protocol", "rendered", *as_options(folders))

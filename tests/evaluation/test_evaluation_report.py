@@ -63,6 +63,18 @@ def test_distances_of_whole_folders_have_no_interval(figures):
     assert "fid" not in summary["wins"]["agnostic"]
 
 
+def test_differences_of_fewer_cases_say_so(figures):
+    page = as_markdown(result_of(figures))
+    against = page[page.index("## Against") :]
+    assert "cases" not in table(against, "PSNR")[0]
+    assert table(against, "LPIPS")[0].endswith("], 3 cases")
+    assert "| 4 cases" in against
+
+
+def test_a_single_case_is_no_cases():
+    assert "| 1 case " in as_markdown(result_of(figures_of(model={"ssim": [0.5]})))
+
+
 def test_without_baselines_there_is_nothing_to_win():
     summary = summarise(figures_of(model={"ssim": [0.5]}), {}, 1)
     assert summary["wins"] == summary["differences"] == {}
@@ -181,6 +193,20 @@ def test_runs_of_other_protocols_or_data_are_refused(changes, message, figures, 
 def test_one_run_is_nothing_to_compare(figures, tmp_path):
     with pytest.raises(ValueError, match="two at least, got 1"):
         compare([write_run(tmp_path, figures)])
+
+
+def test_a_run_is_not_compared_with_itself(figures, tmp_path):
+    write_result(result_of(figures), tmp_path)
+    with pytest.raises(ValueError, match="`results` must differ, .* is given several times"):
+        compare([tmp_path, tmp_path / "evaluation.json"])
+
+
+def test_a_run_in_which_nothing_could_be_measured_is_not_compared(figures, tmp_path):
+    for name, of_run in (("one", figures), ("other", {})):
+        (tmp_path / name).mkdir()
+        write_result(result_of(figures) | summarise(of_run, {}, 4), tmp_path / name)
+    with pytest.raises(ValueError, match="`results` must hold figures, in .*other nothing could be measured"):
+        compare([tmp_path / "one", tmp_path / "other"])
 
 
 def test_every_metric_has_a_title_of_its_own():

@@ -19,11 +19,13 @@ PICTURES = {
     "tryondiffusion": (None, None, "bicubic", None, "compared"),
     "rendered": (None, None, None, None, "compared"),
 }
+# torchmetrics before 1.5, which the codes were published with, cut the half window off before it took the mean.
+OLD_TORCHMETRICS_SSIM = {"colour": "rgb", "border": "left out"}
 TORCHMETRICS_SSIM = {"colour": "rgb", "border": "reflected"}
 GREY_SSIM = {"colour": "grey", "border": "left out"}
 SSIM = {
-    "catvton": TORCHMETRICS_SSIM,
-    "ladi": TORCHMETRICS_SSIM,
+    "catvton": OLD_TORCHMETRICS_SSIM,
+    "ladi": OLD_TORCHMETRICS_SSIM,
     "hr-viton": GREY_SSIM,
     "torch-fidelity": GREY_SSIM,
     "tryondiffusion": None,
@@ -132,6 +134,8 @@ def test_no_two_protocols_that_differ_read_the_same():
             "x1000; unbiased, kernel (x.y / D + 1)^3, mean over 100 subsets of 1000 pictures each, or all",
         ),
         ("catvton", "paired metrics", "ssim, lpips; added by us, not in the source: psnr, ms_ssim"),
+        ("catvton", "SSIM", "of RGB, mean of the channels; Gaussian window of 11 pixels, sigma 1.5, covariances not"),
+        ("catvton", "SSIM", "without the half window along the border"),
         ("ladi", "size", "compared at 512x384 (height x width); generated bilinear, reference bilinear"),
         ("ladi", "FID", "of the files at their own sizes"),
         ("hr-viton", "SSIM", "of grey pictures (PIL's 8-bit luma); Gaussian window of 11 pixels, sigma 1.5"),
@@ -143,6 +147,12 @@ def test_no_two_protocols_that_differ_read_the_same():
         ("tryondiffusion", "note 2", "Our choices: clean-fid"),
         ("tryondiffusion", "paired metrics", "none"),
         ("rendered", "size", "must have one size"),
+        ("rendered", "SSIM", "pictures reflected at their borders"),
+        ("rendered", "PSNR", "at most 100"),
+        ("rendered", "MS-SSIM", "five scales from 176 pixels a side on, four from 99, three from 44, two from 12"),
+        ("rendered", "MSE", "not computed"),
+        ("hr-viton", "MSE", "of RGB values in [0, 1]"),
+        ("tryondiffusion", "PSNR", "not computed"),
     ],
 )
 def test_what_is_read_is_what_is_set(name, setting, words):
