@@ -66,9 +66,8 @@ def _against(model: dict[str, np.ndarray], baseline: dict[str, np.ndarray]) -> t
     for metric in model:
         if metric not in baseline:
             continue
-        # The cases are the same ones, whose difficulty the difference is free of. Equal infinities leave NaN.
-        with np.errstate(invalid="ignore"):
-            difference = model[metric] - baseline[metric]
+        # The cases are the same ones, whose difficulty the difference is free of.
+        difference = model[metric] - baseline[metric]
         better = difference if METRICS[metric].higher_is_better else -difference
         differences[metric] = _json(mean_interval(difference))
         wins[metric] = _json(share_interval((np.sign(better) + 1) / 2), "share")

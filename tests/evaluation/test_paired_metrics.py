@@ -228,3 +228,9 @@ def test_pictures_too_small_for_ssim_are_named():
     image, reference = pictures(8, 40)
     with pytest.raises(ValueError, match="11 pixels a side for SSIM, got 8 x 40"):
         paired_figures(image, reference, None, PROTOCOLS["rendered"], None)
+
+
+def test_the_negative_of_a_picture_has_no_multi_scale_similarity():
+    # Negative similarities have no root.
+    image = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    assert ms_ssim(255 - image, image) == 0
