@@ -10,9 +10,7 @@ import http.client
 import typing
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib import import_module
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 import torch
@@ -23,10 +21,11 @@ from ..files import written_beside
 from .distances import frechet_distance, kernel_distance
 from .errors import UnavailableError
 from .folders import PICTURE_SUFFIXES, files_sha256
+from .libraries import imported
 from .protocols import DistanceSettings, Protocol
 
 
-EXTRA = 'pip install "diffusers-tryon[perceptual]"'
+_EXTRA = "perceptual"
 # Of KID, which tables print so.
 KID_SCALE = 1000.0
 _CLEAN_FID_WEIGHTS = "inception-2015-12-05.pt"
@@ -64,9 +63,9 @@ class CleanFidFeatures:
     name = "clean-fid, mode clean, inception-2015-12-05"
 
     def __init__(self, device: str = "cpu", folder: Path | None = None):
-        networks = _imported("cleanfid.inception_torchscript", "clean-fid")
-        self._resize = _imported("cleanfid.resize", "clean-fid").build_resizer("clean")
-        url = _imported("cleanfid.downloads_helper", "clean-fid").inception_url
+        networks = imported("cleanfid.inception_torchscript", "clean-fid", _EXTRA)
+        self._resize = imported("cleanfid.resize", "clean-fid", _EXTRA).build_resizer("clean")
+        url = imported("cleanfid.downloads_helper", "clean-fid", _EXTRA).inception_url
         folder = folder or _torch_cache()
         folder.mkdir(parents=True, exist_ok=True)
         with _weights_explained(url, folder / _CLEAN_FID_WEIGHTS):
@@ -94,7 +93,7 @@ class TorchFidelityFeatures:
     name = "torch-fidelity, inception-v3-compat, layer 2048"
 
     def __init__(self, device: str = "cpu", weights: Path | None = None):
-        module = _imported("torch_fidelity.feature_extractor_inceptionv3", "torch-fidelity")
+        module = imported("torch_fidelity.feature_extractor_inceptionv3", "torch-fidelity", _EXTRA)
         place = weights or _torch_cache() / _TORCH_FIDELITY_WEIGHTS
         path = None if weights is None else str(weights)
         with _weights_explained(module.URL_INCEPTION_V3, place):
@@ -265,7 +264,7 @@ def _distances_by_library(
 def _distances_of_clean_fid(
     settings: DistanceSettings, generated: np.ndarray, reference: np.ndarray, with_kid: bool
 ) -> dict[str, float]:
-    library = _imported("cleanfid.fid", "clean-fid")
+    library = imported("cleanfid.fid", "clean-fid", _EXTRA)
     distances = {"fid": library.fid_from_feats(reference, generated)}
     if with_kid:
         with _numpy_seed(settings.kid_seed or 0):
@@ -277,7 +276,7 @@ def _distances_of_clean_fid(
 def _distances_of_torch_fidelity(
     settings: DistanceSettings, generated: np.ndarray, reference: np.ndarray, with_kid: bool
 ) -> dict[str, float]:
-    fid, kid = (_imported(f"torch_fidelity.metric_{name}", "torch-fidelity") for name in ("fid", "kid"))
+    fid, kid = (imported(f"torch_fidelity.metric_{name}", "torch-fidelity", _EXTRA) for name in ("fid", "kid"))
     features = [torch.from_numpy(features) for features in (generated, reference)]
     statistics = [fid.fid_features_to_statistics(each) for each in features]
     distances = {"fid": fid.fid_statistics_to_metric(*statistics, verbose=False)[fid.KEY_METRIC_FID]}
@@ -320,21 +319,6 @@ def _numpy_seed(seed: int) -> Iterator[None]:
 
 def _torch_cache() -> Path:
     return Path(torch.hub.get_dir()) / "checkpoints"
-
-
-def _imported(name: str, library: str) -> ModuleType:
-    try:
-        return import_module(name)
-    except ModuleNotFoundError as error:
-        if error.name.partition(".")[0] == name.partition(".")[0]:
-            raise UnavailableError(f"{library} is not installed: {EXTRA}") from error
-        raise UnavailableError(f"{library} needs {error.name}, which is not installed: {EXTRA}") from error
-    # A torchvision for another torch raises RuntimeError or AttributeError, one whose libraries are missing OSError.
-    except (ImportError, RuntimeError, AttributeError, OSError) as error:
-        raise UnavailableError(
-            f"{library} imports torchvision, which cannot be loaded beside torch {torch.__version__} ({error}): "
-            "install the torchvision of the same release and build as torch"
-        ) from error
 
 
 @contextmanager

@@ -8,7 +8,6 @@ not matter which process does, and an interrupted call goes on with the pictures
 
 from collections.abc import Iterable
 from dataclasses import replace
-from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +19,7 @@ from .errors import UnavailableError
 from .figures import FIGURES_FOLDER, REFERENCE, REGION_SUFFIX, figures_path, read_figures, write_figures
 from .folders import read_pair
 from .layout import METHODS, CaseRecord, case_ids, claim_folder, picture_path
-from .paired_metrics import paired_figures
+from .paired_metrics import paired_figures, torchmetrics_functions
 from .perceptual import LpipsMetric
 from .protocols import Protocol, describe
 from .rendered_metrics import RENDERED_METRICS, RenderedNetworks, rendered_figures
@@ -53,8 +52,10 @@ class Judge:
         metrics = list(protocol.paired_metrics)
         if metrics and not is_paired:
             self._leave_out(metrics, metrics, "what the pictures should show is not known")
-        if find_spec("torchmetrics") is None:
-            self._leave_out(metrics, _BY_TORCHMETRICS, 'pip install "diffusers-tryon[evaluation]" brings torchmetrics')
+        try:
+            torchmetrics_functions()
+        except UnavailableError as error:
+            self._leave_out(metrics, _BY_TORCHMETRICS, str(error))
         self._lpips = None
         if "lpips" in metrics:
             try:

@@ -9,6 +9,7 @@ import torch
 from PIL import Image
 
 from .figures import REGION_SUFFIX
+from .libraries import imported
 from .perceptual import LpipsMetric
 from .protocols import Protocol, SsimSettings
 
@@ -46,7 +47,7 @@ def paired_figures(
 
     Raises:
         ValueError: pictures or region do not fit each other, or the region is empty.
-        ImportError: torchmetrics is not installed.
+        UnavailableError: SSIM or MS-SSIM is asked for and torchmetrics is not installed or does not load.
     """
     check_pictures(image, reference, region)
     whole = {
@@ -71,6 +72,15 @@ def paired_figures(
         "lpips": lambda: lpips(edited[lpips_box], reference[lpips_box]),
     }
     return figures | {name + REGION_SUFFIX: of_region[name]() for name in names}
+
+
+def torchmetrics_functions() -> ModuleType:
+    """What computes SSIM and MS-SSIM.
+
+    Raises:
+        UnavailableError: torchmetrics is not installed, or does not load beside a torchvision of another torch.
+    """
+    return imported("torchmetrics.functional.image", "torchmetrics, which computes SSIM and MS-SSIM,", "evaluation")
 
 
 def check_pictures(image: np.ndarray, reference: np.ndarray, region: np.ndarray | None) -> None:
@@ -105,7 +115,7 @@ def ssim_map(image: np.ndarray, reference: np.ndarray, settings: SsimSettings) -
     a Gaussian window and covariances that are not corrected for the sample.
     """
     images = [_tensor(_grey(array) if settings.colour == "grey" else array) for array in (image, reference)]
-    _, full_map = _functional().structural_similarity_index_measure(
+    _, full_map = torchmetrics_functions().structural_similarity_index_measure(
         *images, gaussian_kernel=True, sigma=_SIGMA, kernel_size=_WINDOW, data_range=1.0, return_full_image=True
     )
     return full_map[0].mean(dim=0).numpy()
@@ -125,7 +135,7 @@ def ms_ssim(image: np.ndarray, reference: np.ndarray, scales: int | None = None)
             scaled to the sum 1.
     """
     weights = np.array(MS_SSIM_WEIGHTS[: scales or num_scales(*image.shape[:2])])
-    value = _functional().multiscale_structural_similarity_index_measure(
+    value = torchmetrics_functions().multiscale_structural_similarity_index_measure(
         _tensor(image),
         _tensor(reference),
         gaussian_kernel=True,
@@ -167,17 +177,6 @@ def region_box(region: np.ndarray, side: int) -> tuple[slice, slice]:
         start = min(max(0, start - missing // 2), length - (stop - start + missing))
         slices.append(slice(start, max(stop, start + min(side, length))))
     return slices[0], slices[1]
-
-
-def _functional() -> ModuleType:
-    try:
-        from torchmetrics.functional import image
-    except ImportError as error:
-        raise ImportError(
-            'SSIM and MS-SSIM are computed by torchmetrics, which is not installed: pip install "diffusers-tryon'
-            '[evaluation]" brings it.'
-        ) from error
-    return image
 
 
 def _grey(image: np.ndarray) -> np.ndarray:

@@ -7,10 +7,8 @@ import torch
 from PIL import Image
 
 from .errors import UnavailableError
+from .libraries import imported
 from .protocols import LpipsSettings
-
-
-_INSTALL = 'pip install "diffusers-tryon[perceptual]" brings it'
 
 
 class LpipsMetric:
@@ -25,19 +23,11 @@ class LpipsMetric:
 
     def __init__(self, settings: LpipsSettings):
         self.settings = settings
+        # First: without it torchmetrics has no LPIPS, and with one that does not load there is no torchmetrics.
+        imported("torchvision", "torchvision, which LPIPS needs,", "perceptual")
+        library = imported("torchmetrics.image.lpip", "torchmetrics, which computes LPIPS,", "perceptual")
         try:
-            import torchvision  # noqa: F401
-            from torchmetrics.image.lpip import LearnedPerceptualImagePatchSimilarity
-        except ImportError as error:
-            raise UnavailableError(f"LPIPS needs {error.name or 'torchvision'}: {_INSTALL}.") from error
-        # A torchvision of another build than torch stumbles over the operators that it registers.
-        except RuntimeError as error:
-            raise UnavailableError(
-                f"LPIPS needs torchvision, and the one that is installed does not go with torch {torch.__version__}: "
-                f"{error}"
-            ) from error
-        try:
-            self._metric = LearnedPerceptualImagePatchSimilarity(net_type=settings.backbone)
+            self._metric = library.LearnedPerceptualImagePatchSimilarity(net_type=settings.backbone)
         # No connection is an OSError; a file that was cut short is a RuntimeError about its hash.
         except (OSError, RuntimeError) as error:
             raise UnavailableError(

@@ -2,12 +2,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """Figures of a picture against its truth: against scikit-image, plain loops and closed forms."""
 
+import sys
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 from skimage.metrics import structural_similarity
 
+from diffusers_tryon.evaluation.errors import UnavailableError
 from diffusers_tryon.evaluation.paired_metrics import (
     MAX_PSNR,
     MS_SSIM_WEIGHTS,
@@ -104,6 +108,15 @@ def test_colour_ssim_is_that_of_scikit_image_within_the_border():
     np.testing.assert_allclose(found[5:-5, 5:-5], expected.mean(axis=-1)[5:-5, 5:-5], atol=2e-4)
 
 
+def test_colour_ssim_without_the_border_is_the_mean_of_scikit_image():
+    image, reference = pictures()
+    expected, _ = structural_similarity(image, reference, channel_axis=-1, **SKIMAGE)
+    settings = SsimSettings(border="left out")
+    found = crop_border(ssim_map(image, reference, settings), settings).mean()
+    assert float(found) == pytest.approx(expected, abs=1e-5)
+    assert abs(ssim_map(image, reference, settings).mean() - expected) > 1e-3
+
+
 def test_ms_ssim_is_that_of_plain_loops():
     image, reference = pictures(45, 47)
     x, y = image / 255, reference / 255
@@ -164,6 +177,22 @@ def test_errors_outside_of_the_region_do_not_count_in_it():
         assert (first[name] == second[name]) == name.endswith("_region"), name
 
 
+def mean_difference(image: np.ndarray, reference: np.ndarray) -> float:
+    """In the place of a network: any function of two pictures."""
+    return float(np.abs(image.astype(float) - reference).mean())
+
+
+def test_a_network_sees_the_whole_picture_and_the_box_of_the_region():
+    image, reference = pictures(120, 100)
+    region = np.zeros((120, 100), bool)
+    region[20:40, 30:50] = True
+    figures = paired_figures(image, reference, region, PROTOCOLS["rendered"], mean_difference)
+    difference = np.abs(image.astype(float) - reference)
+    assert figures["lpips"] == pytest.approx(difference.mean())
+    # Nothing differs outside of the region, and the box has 64 pixels a side.
+    assert figures["lpips_region"] == pytest.approx(difference[region].sum() / (64 * 64 * 3))
+
+
 def test_more_noise_is_worse():
     ladder = [
         paired_figures(*pictures(noise=noise), region_of(), PROTOCOLS["rendered"], None) for noise in (0, 8, 20, 50)
@@ -222,6 +251,30 @@ def test_what_does_not_fit_is_named(change, message):
     arguments = {"image": image, "reference": reference, "region": region_of(), **change}
     with pytest.raises(ValueError, match=message):
         paired_figures(**arguments, protocol=PROTOCOLS["rendered"], lpips=None)
+
+
+@pytest.mark.parametrize(
+    "torchvision, message",
+    [
+        (None, 'is not installed: pip install "diffusers-tryon.evaluation."'),
+        ("raise RuntimeError('operator torchvision::nms does not exist')", "cannot be loaded beside torch .*nms"),
+    ],
+)
+def test_without_torchmetrics_the_reason_is_told(tmp_path, monkeypatch, torchvision, message):
+    for name in [name for name in sys.modules if name.partition(".")[0] in ("torchmetrics", "torchvision")]:
+        monkeypatch.delitem(sys.modules, name)
+    if torchvision is None:
+        monkeypatch.setitem(sys.modules, "torchmetrics", None)
+    else:
+        # As torchmetrics imports it where it finds it.
+        (tmp_path / "torchvision.py").write_text(torchvision)
+        (tmp_path / "torchmetrics.py").write_text("import torchvision")
+        monkeypatch.syspath_prepend(str(tmp_path))
+    image, reference = pictures()
+    with pytest.raises(UnavailableError, match=f"torchmetrics, which computes SSIM and MS-SSIM, {message}"):
+        paired_figures(image, reference, None, PROTOCOLS["rendered"], None)
+    without = replace(PROTOCOLS["hr-viton"], paired_metrics=("psnr", "mse"))
+    assert paired_figures(image, reference, None, without, None)["psnr"] == psnr(image, reference)
 
 
 def test_pictures_too_small_for_ssim_are_named():

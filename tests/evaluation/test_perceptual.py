@@ -3,6 +3,7 @@
 """LPIPS, where torchvision loads, against the formula written out; what is said where it does not."""
 
 import importlib.util
+import sys
 
 import numpy as np
 import pytest
@@ -26,7 +27,17 @@ def pictures(side: int = 80) -> list[np.ndarray]:
 
 @pytest.mark.skipif(HAS_TORCHVISION, reason="torchvision is installed")
 def test_without_torchvision_the_extra_is_named():
-    with pytest.raises(UnavailableError, match=r"LPIPS needs torchvision.*diffusers-tryon\[perceptual\]"):
+    with pytest.raises(UnavailableError, match=r"torchvision, which LPIPS needs, .*diffusers-tryon\[perceptual\]"):
+        LpipsMetric(LpipsSettings("alex"))
+
+
+def test_a_torchvision_that_does_not_load_is_named_with_its_reason(tmp_path, monkeypatch):
+    for name in [name for name in sys.modules if name.partition(".")[0] == "torchvision"]:
+        monkeypatch.delitem(sys.modules, name)
+    (tmp_path / "torchvision.py").write_text("raise RuntimeError('operator torchvision::nms does not exist')")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    message = "torchvision, which LPIPS needs, cannot be loaded beside torch .*nms does not exist.*same release"
+    with pytest.raises(UnavailableError, match=message):
         LpipsMetric(LpipsSettings("alex"))
 
 
@@ -43,13 +54,16 @@ def torchvision(monkeypatch):
 
 def plain_lpips(metric: torch.nn.Module, image: np.ndarray, reference: np.ndarray, depths: list[int]) -> float:
     """The formula, with the layers of the network that the metric holds."""
+    network = metric.net.net
+    # Of AlexNet and VGG the slices are numbered, of SqueezeNet listed.
+    slices = getattr(network, "slices", None) or [getattr(network, f"slice{i + 1}") for i in range(len(depths))]
     features = []
     for array in (image, reference):
         values = ((array.astype(np.float64) / 127.5 - 1) - SHIFT) / SCALE
         hidden_states = torch.from_numpy(values).float().permute(2, 0, 1)[None]
         maps = []
-        for number in range(1, len(depths) + 1):
-            hidden_states = getattr(metric.net.net, f"slice{number}")(hidden_states)
+        for layers in slices:
+            hidden_states = layers(hidden_states)
             maps.append(hidden_states[0].double().numpy())
         features.append([array / np.sqrt((array**2).sum(axis=0)) for array in maps])
     assert [len(array) for array in features[0]] == depths
@@ -60,7 +74,14 @@ def plain_lpips(metric: torch.nn.Module, image: np.ndarray, reference: np.ndarra
     return total
 
 
-@pytest.mark.parametrize("backbone, depths", [("alex", [64, 192, 384, 256, 256]), ("vgg", [64, 128, 256, 512, 512])])
+@pytest.mark.parametrize(
+    "backbone, depths",
+    [
+        ("alex", [64, 192, 384, 256, 256]),
+        ("squeeze", [64, 128, 256, 384, 384, 512, 512]),
+        ("vgg", [64, 128, 256, 512, 512]),
+    ],
+)
 def test_the_distance_is_that_of_the_formula(torchvision, backbone, depths):
     lpips = LpipsMetric(LpipsSettings(backbone))
     image, reference = pictures()
