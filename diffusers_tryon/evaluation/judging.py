@@ -52,10 +52,11 @@ class Judge:
         metrics = list(protocol.paired_metrics)
         if metrics and not is_paired:
             self._leave_out(metrics, metrics, "what the pictures should show is not known")
-        try:
-            torchmetrics_functions()
-        except UnavailableError as error:
-            self._leave_out(metrics, _BY_TORCHMETRICS, str(error))
+        if metrics:
+            try:
+                torchmetrics_functions()
+            except UnavailableError as error:
+                self._leave_out(metrics, _BY_TORCHMETRICS, str(error))
         self._lpips = None
         if "lpips" in metrics:
             try:

@@ -18,7 +18,7 @@ class SsimSettings:
     Attributes:
         colour: "rgb": mean over the three channels; "grey": of the luma, rounded to 8 bits, as PIL converts.
         border: "reflected": mean over all pixels of pictures reflected at their borders, as torchmetrics takes it from
-            1.5 on; "left out": mean without the half window along the border, as scikit-image and older torchmetrics
+            1.4.2 on; "left out": mean without the half window along the border, as scikit-image and older torchmetrics
             take it.
     """
 
@@ -135,8 +135,8 @@ PROTOCOLS: dict[str, Protocol] = {
             expected_counts=(_VITON_HD, *_DRESS_CODE),
             notes=(
                 "LPIPS is SqueezeNet's, not AlexNet's as in `ladi` and `hr-viton`: the two are not comparable.",
-                "The code takes any torchmetrics; before 1.5 (October 2024), as when its figures were made, SSIM left the "
-                "border out; since then it counts it.",
+                "The code takes any torchmetrics; before 1.4.2 (September 2024), as when its figures were made, SSIM "
+                "left the border out; since then it counts it.",
                 "References are brought to the generated height only where the heights differ, and then saved once "
                 "more: references that come as JPEG are compressed twice.",
                 "CatVTON's 512-pixel figures were made with --repaint: the true picture is pasted back outside the "
@@ -166,7 +166,7 @@ PROTOCOLS: dict[str, Protocol] = {
             notes=(
                 "FID and KID see the generated files and the original photographs at their own sizes: clean-fid "
                 "brings both to 299 pixels, so the sizes of the folders may differ.",
-                "The code has torchmetrics 0.11.4, whose SSIM leaves the border out; from 1.5 on it counts it.",
+                "The code has torchmetrics 0.11.4, whose SSIM leaves the border out; from 1.4.2 on it counts it.",
                 "The code prints KID raw; here it is x1000.",
                 "LaDI-VTON also reports the Inception Score, which looks at generated pictures alone; it is left out.",
                 "On DressCode it reports each category and all together: evaluate four folders.",

@@ -19,7 +19,7 @@ PICTURES = {
     "tryondiffusion": (None, None, "bicubic", None, "compared"),
     "rendered": (None, None, None, None, "compared"),
 }
-# torchmetrics before 1.5, which the codes were published with, cut the half window off before it took the mean.
+# torchmetrics before 1.4.2, which the codes were published with, cut the half window off before it took the mean.
 OLD_TORCHMETRICS_SSIM = {"colour": "rgb", "border": "left out"}
 TORCHMETRICS_SSIM = {"colour": "rgb", "border": "reflected"}
 GREY_SSIM = {"colour": "grey", "border": "left out"}
