@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 from huggingface_hub import DatasetCard, ModelCard, SpaceCard
 from huggingface_hub.errors import HFValidationError
@@ -84,7 +85,7 @@ def _entry_problems(entries: dict[str, Any], repo_type: str) -> Iterator[str]:
 def _result_problems(model_index: Any) -> Iterator[str]:
     try:
         _, results = model_index_to_eval_results(model_index)
-    except (KeyError, TypeError, IndexError, AttributeError) as error:
+    except (KeyError, TypeError, IndexError, AttributeError, ValueError) as error:
         yield f"`model-index` is not well-formed: {type(error).__name__} {error}"
         return
     if len(model_index) > 1:
@@ -103,7 +104,7 @@ def _body_problems(folder: Path, body: str) -> Iterator[str]:
         target = (groups[0] or groups[1]).split("#")[0]
         if not target or re.match(r"[a-z][a-z+.-]*:|//", target):
             continue
-        place = (folder / target).resolve()
+        place = (folder / unquote(target)).resolve()
         if not place.is_relative_to(folder.resolve()):
             yield f"{target} is outside of the repository"
         elif not place.exists():

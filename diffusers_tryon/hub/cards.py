@@ -145,12 +145,18 @@ def _front_matter(
 
 def _model_index(old: dict[str, Any], results: list[EvalResult], title: str) -> list[dict[str, Any]] | None:
     """The generated results, and of those that were there the ones of other tasks than ours."""
-    kept = [
-        result
-        for model in old.get("model-index") or []
-        for result in model["results"]
-        if result["task"].get("name") not in TASK_NAMES.values()
-    ]
+    try:
+        kept = [
+            result
+            for model in old.get("model-index") or []
+            for result in model["results"]
+            if result["task"].get("name") not in TASK_NAMES.values()
+        ]
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(
+            "`model-index` in the card's front matter must be a list of models with `results` that have a `task` each: "
+            "mend it, or remove it."
+        ) from error
     generated = eval_results_to_model_index(title, results)[0]["results"] if results else []
     return [{"name": title, "results": generated + kept}] if generated or kept else None
 

@@ -33,14 +33,26 @@ def find_file_problems(folder: Path) -> list[str]:
     Args:
         folder (`Path`): as it is to lie on the Hub.
     """
-    paths = [path for path in sorted(folder.rglob("*")) if path.is_file()]
+    paths = [path for path in sorted(folder.rglob("*")) if path.is_file() or path.is_symlink()]
     if not paths:
         return [f"there are no files in {folder}"]
-    return [
-        f"{path.relative_to(folder).as_posix()}: {problem}"
-        for path in paths
-        for problem in _problems_of(path, path.relative_to(folder))
-    ]
+    problems = []
+    for path in paths:
+        found = list(_link_problems(path, folder)) or _problems_of(path, path.relative_to(folder))
+        problems += [f"{path.relative_to(folder).as_posix()}: {problem}" for problem in found]
+    return problems
+
+
+def _link_problems(path: Path, folder: Path) -> Iterator[str]:
+    """Links stand for their files, as in the Hub's cache, and must not bring what lies elsewhere on the machine."""
+    if path.is_dir():
+        yield "a link to a folder, whose files would not be uploaded: copy them"
+    elif not path.is_file():
+        yield "a link to nothing"
+    else:
+        target, snapshot = path.resolve(), folder.resolve()
+        if not target.is_relative_to(snapshot) and target.parent != snapshot.parent.parent / "blobs":
+            yield "a link to a file outside of the folder, which would be uploaded: copy the file, or remove the link"
 
 
 def _problems_of(path: Path, name: Path) -> Iterator[str]:

@@ -95,7 +95,9 @@ def _evaluation_problems(folder: Path, load: Callable[..., DiffusionPipeline]) -
     problems = []
     for path in sorted(folder.glob("evaluation*.json")):
         model = read_json(path).get("model")
-        if model and weights_sha256(load(dtype=getattr(torch, model["dtype"]))) != model["weights_sha256"]:
+        if not model or "weights_sha256" not in model:
+            continue
+        if weights_sha256(load(dtype=getattr(torch, model["dtype"]))) != model["weights_sha256"]:
             problems.append(f"{path.name}: it was measured with other weights than those in the folder")
     return problems
 
@@ -170,7 +172,9 @@ def _try_space(folder: Path) -> tuple[list[str], list[str]]:
         return [f"{CARD_NAME}: only Spaces with `sdk: gradio` can be pushed, got {entries['sdk']!r}"], []
     app_name = entries.get("app_file", "app.py")
     problems = [f"{name}: it is missing" for name in (app_name, "requirements.txt") if not (folder / name).is_file()]
-    if (folder / app_name).is_file():
+    if not (folder / app_name).resolve().is_relative_to(folder.resolve()):
+        problems.append(f"{app_name}: it is outside of the repository")
+    elif (folder / app_name).is_file():
         try:
             compile((folder / app_name).read_text(encoding="utf-8"), app_name, "exec")
         except (SyntaxError, ValueError) as error:

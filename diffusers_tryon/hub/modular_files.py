@@ -90,9 +90,9 @@ def name_repository(folder: Path, repo_id: str) -> None:
         return
     index = json.loads(path.read_text())
     for entry in index.values():
-        if isinstance(entry, list) and len(entry) == 3 and entry[2]["subfolder"]:
-            if (folder / entry[2]["subfolder"]).is_dir():
-                entry[2].update(pretrained_model_name_or_path=repo_id, revision=None)
+        loading = entry[2] if isinstance(entry, list) and len(entry) == 3 else None
+        if isinstance(loading, dict) and loading.get("subfolder") and (folder / loading["subfolder"]).is_dir():
+            loading.update(pretrained_model_name_or_path=repo_id, revision=None)
     with written_beside(path) as partial:
         partial.write_text(_json(index))
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import yaml
 from evaluation_example import EVALUATION
 from fake_hub import TOKEN
 from safetensors.torch import load_file, save_file
@@ -18,6 +19,7 @@ from diffusers_tryon.checkpoints import shipped_checkpoint
 from diffusers_tryon.evaluation.generation import weights_sha256
 from diffusers_tryon.hub.cards import write_card
 from diffusers_tryon.hub.export import save_pipeline
+from diffusers_tryon.hub.modular_files import write_modular_files
 from diffusers_tryon.hub.publish import validate
 from diffusers_tryon.schedules import create_scheduler
 
@@ -212,6 +214,58 @@ def test_every_problem_is_listed_and_nothing_is_uploaded(push, fake_hub, folder)
     assert not any("code.png" in line for line in lines)
     assert lines[-1] == f"Nothing was pushed to me/model: problems: {len(lines) - 1}."
     assert fake_hub.repositories == {}
+
+
+def test_a_link_does_not_bring_what_lies_elsewhere(push, fake_hub, folder, tmp_path):
+    secret = tmp_path / "secret.txt"
+    secret.write_text("mine")
+    (tmp_path / "elsewhere").mkdir()
+    (folder / "notes.txt").symlink_to(secret)
+    (folder / "more").symlink_to(tmp_path / "elsewhere")
+    (folder / "gone").symlink_to(tmp_path / "nowhere")
+    (folder / "again.md").symlink_to(folder / "README.md")
+    status, _, errors = push(folder, "me/model")
+    assert status == 1 and fake_hub.repositories == {}
+    assert "notes.txt: a link to a file outside of the folder" in errors
+    assert "more: a link to a folder" in errors and "gone: a link to nothing" in errors
+    assert "again.md" not in errors
+
+
+def test_a_snapshot_in_the_hubs_cache_is_links_and_can_be_pushed(fake_hub, folder):
+    fake_hub.upload_folder("me/cached", folder)
+    snapshot = Path(TryOnCascadePipeline.download("me/cached"))
+    assert (snapshot / UNET).is_symlink()
+    shutil.copy(folder / "README.md", snapshot / "README.md")
+    assert validate(snapshot).problems == []
+
+
+@pytest.mark.parametrize(
+    "model_index", ["nope", {"a": 1}, [{"name": "x"}], [{"name": "x", "results": [{"task": {"type": "t"}}]}], []]
+)
+def test_a_malformed_model_index_is_one_problem_among_others(folder, model_index):
+    card = folder / "README.md"
+    entries, body = card.read_text().split("---\n", 2)[1:]
+    values = {**yaml.safe_load(entries), "model-index": model_index}
+    card.write_text(f"---\n{yaml.safe_dump(values)}---\n{body}")
+    (folder / "weights.bin").write_bytes(b"pickle")
+    problems = validate(folder).problems
+    assert any("`model-index` is not well-formed" in problem for problem in problems)
+    assert any("weights.bin" in problem for problem in problems)
+    before = card.read_text()
+    try:
+        write_card(folder)
+    except ValueError as error:
+        assert "`model-index` in the card's front matter must be" in str(error) and card.read_text() == before
+
+
+def test_entries_of_somebody_elses_stay_in_a_modular_index(push, fake_hub, folder):
+    write_modular_files(folder)
+    index = folder / "modular_model_index.json"
+    index.write_text(json.dumps({**json.loads(index.read_text()), "mine": ["a", "b", {}], "other": ["a", "b", "c"]}))
+    assert push(folder, "me/model")[0] == 0
+    pushed = json.loads(fake_hub.files("me/model")["modular_model_index.json"])
+    assert pushed["mine"] == ["a", "b", {}] and pushed["other"] == ["a", "b", "c"]
+    assert pushed["base_unet"][2]["pretrained_model_name_or_path"] == "me/model"
 
 
 @pytest.mark.parametrize(
