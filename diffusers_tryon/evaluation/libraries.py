@@ -31,6 +31,6 @@ def imported(name: str, library: str, extra: str) -> ModuleType:
     # A torchvision for another torch raises RuntimeError or AttributeError, one whose libraries are missing OSError.
     except (ImportError, RuntimeError, AttributeError, OSError) as error:
         raise UnavailableError(
-            f"{library} cannot be loaded beside torch {torch.__version__} ({error}): if there is a torchvision, it must "
-            "be of the same release and build as torch"
+            f"{library} cannot be loaded beside torch {torch.__version__} ({error}): if there is a torchvision, it "
+            "must be of the same release and build as torch"
         ) from error

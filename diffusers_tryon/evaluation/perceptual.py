@@ -31,8 +31,8 @@ class LpipsMetric:
         # No connection is an OSError; a file that was cut short is a RuntimeError about its hash.
         except (OSError, RuntimeError) as error:
             raise UnavailableError(
-                f"The weights of LPIPS' network ({settings.backbone}) cannot be fetched: {error}. torchvision keeps them "
-                f"in {torch.hub.get_dir()}/checkpoints, where they may be put by hand."
+                f"The weights of LPIPS' network ({settings.backbone}) cannot be fetched: {error}. torchvision keeps "
+                f"them in {torch.hub.get_dir()}/checkpoints, where they may be put by hand."
             ) from error
 
     @torch.inference_mode()
