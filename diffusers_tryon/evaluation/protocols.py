@@ -349,7 +349,8 @@ def _regions_in_words(protocol: Protocol) -> str:
         return "no figures of its own"
     return (
         "the paired metrics over the edited region too, where masks are given (ours, in no published table); outside "
-        "of it pixels are first taken from the reference; PSNR, MSE and SSIM of its pixels, MS-SSIM and LPIPS of its box"
+        "of it pixels are first taken from the reference; PSNR, MSE and SSIM of its pixels, MS-SSIM and LPIPS of "
+        "its box"
     )
 
 
