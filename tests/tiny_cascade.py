@@ -10,6 +10,21 @@ from diffusers_tryon.schedules import create_scheduler
 
 
 BASE_SIZE, SR_SIZE = 16, 32
+# A small network of the reference implementation's kind, by overrides of "reference-128".
+TINY_REFERENCE = {
+    "block_out_channels": (8, 16),
+    "layers_per_block": (1, 2),
+    "attention_levels": (False, True),
+    "num_attention_heads": (None, 2),
+    "attention_head_dim": (None, 8),
+    "context_dim": 16,
+    "conditioning_dim": 16,
+    "pose_num_layers": 1,
+    "pose_num_attention_heads": 2,
+    "pose_attention_head_dim": 8,
+    "pose_num_latents": 4,
+    "pose_num_pooled_latents": 2,
+}
 
 
 def random_unet(name: str, seed: int, **overrides) -> torch.nn.Module:

@@ -14,7 +14,6 @@ import pytest
 from source_trees import VITON_HD_TRAIN, dress_code_tree, viton_hd_tree
 
 from diffusers_tryon import cli_data
-from diffusers_tryon.cli import main
 from diffusers_tryon.data.importers import IMPORTERS
 from diffusers_tryon.data.importers.base import build_row
 from diffusers_tryon.data.importing import import_source, list_entries, rejection_reasons
@@ -23,21 +22,6 @@ from diffusers_tryon.data.validation import validate_parts
 
 
 ROOT = Path(__file__).resolve().parents[2]
-
-
-@pytest.fixture
-def command(monkeypatch, capsys, tmp_path):
-    """Run `diffusers-tryon` in this process: (exit status, stdout, stderr)."""
-    monkeypatch.chdir(tmp_path)
-
-    def call(*arguments: str | Path) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["diffusers-tryon", *map(str, arguments)])
-        with pytest.raises(SystemExit) as stop:
-            main()
-        printed = capsys.readouterr()
-        return stop.value.code or 0, printed.out, printed.err
-
-    return call
 
 
 @pytest.fixture

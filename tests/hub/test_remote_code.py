@@ -21,7 +21,7 @@ from fake_hub import FakeHub
 from huggingface_hub import ModelCard
 from peft import LoraConfig, get_peft_model_state_dict
 from PIL import Image
-from tiny_cascade import BASE_SIZE, SR_SIZE, cascade_inputs, random_unet, tiny_cascade
+from tiny_cascade import BASE_SIZE, SR_SIZE, TINY_REFERENCE, cascade_inputs, random_unet, tiny_cascade
 from typer.testing import CliRunner
 
 from diffusers_tryon import TryOnCascadePipeline
@@ -62,25 +62,11 @@ def images(pipe: TryOnCascadePipeline) -> torch.Tensor:
 
 
 def reference_cascade() -> TryOnCascadePipeline:
-    config = {
-        "block_out_channels": (8, 16),
-        "layers_per_block": (1, 2),
-        "attention_levels": (False, True),
-        "num_attention_heads": (None, 2),
-        "attention_head_dim": (None, 8),
-        "context_dim": 16,
-        "conditioning_dim": 16,
-        "pose_num_layers": 1,
-        "pose_num_attention_heads": 2,
-        "pose_attention_head_dim": 8,
-        "pose_num_latents": 4,
-        "pose_num_pooled_latents": 2,
-    }
     return TryOnCascadePipeline(
-        base_unet=random_unet("reference-128", 0, **config, sample_size=BASE_SIZE),
+        base_unet=random_unet("reference-128", 0, **TINY_REFERENCE, sample_size=BASE_SIZE),
         base_scheduler=create_scheduler("ddim"),
         image_noising_scheduler=create_scheduler("ddpm"),
-        sr_unet=random_unet("reference-256", 1, **config, sample_size=SR_SIZE),
+        sr_unet=random_unet("reference-256", 1, **TINY_REFERENCE, sample_size=SR_SIZE),
         sr_scheduler=create_scheduler("ddim"),
     )
 

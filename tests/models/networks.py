@@ -3,6 +3,7 @@
 """Tiny networks with weights that are random everywhere, and inputs for them, shared by the tests of the networks."""
 
 import torch
+from tiny_cascade import TINY_REFERENCE
 
 from diffusers_tryon import ParallelUNetModel, ReferenceParallelUNetModel
 
@@ -19,21 +20,7 @@ TINY = {
         "conditioning_dim": 16,
     },
     # A sample size of 64 makes this network's attention patches 2 x 2 at the coarse level; the inputs are smaller.
-    ReferenceParallelUNetModel: {
-        "sample_size": 64,
-        "block_out_channels": (8, 16),
-        "layers_per_block": (1, 2),
-        "attention_levels": (False, True),
-        "num_attention_heads": (None, 2),
-        "attention_head_dim": (None, 8),
-        "context_dim": 16,
-        "conditioning_dim": 16,
-        "pose_num_layers": 1,
-        "pose_num_attention_heads": 2,
-        "pose_attention_head_dim": 8,
-        "pose_num_latents": 4,
-        "pose_num_pooled_latents": 2,
-    },
+    ReferenceParallelUNetModel: {"sample_size": 64, **TINY_REFERENCE},
 }
 
 # Figure 2 and supplementary section 1.1: (channels, person blocks, garment blocks, attention), finest level first;

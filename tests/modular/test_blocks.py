@@ -7,7 +7,7 @@ import pytest
 import torch
 from diffusers import AdaptiveProjectedGuidance, ClassifierFreeGuidance, FlowMatchEulerDiscreteScheduler
 from diffusers.modular_pipelines import ComponentsManager, ModularPipeline
-from tiny_cascade import BASE_SIZE, SR_SIZE, cascade_inputs, generators, random_unet, tiny_cascade
+from tiny_cascade import BASE_SIZE, SR_SIZE, TINY_REFERENCE, cascade_inputs, generators, random_unet, tiny_cascade
 
 from diffusers_tryon import TryOnCascadePipeline
 from diffusers_tryon.modular import TryOnBlocks
@@ -228,26 +228,8 @@ def test_the_document_names_inputs_components_and_blocks():
     assert list(TryOnBlocks().sub_blocks) == ["prepare", "encode_garment", "base", "sr", "decode"]
 
 
-def test_networks_of_the_reference_go_through_the_blocks(cascade):
-    from diffusers_tryon import create_unet
-
-    assert random_unet("tiny-base", 0).config.garment_time_conditioning is False
-    reference = create_unet(
-        "reference-128",
-        sample_size=BASE_SIZE,
-        block_out_channels=(8, 16),
-        layers_per_block=(1, 1),
-        attention_levels=(False, True),
-        num_attention_heads=(None, 2),
-        attention_head_dim=(None, 8),
-        context_dim=16,
-        conditioning_dim=16,
-        pose_num_layers=1,
-        pose_num_attention_heads=2,
-        pose_attention_head_dim=8,
-        pose_num_latents=4,
-        pose_num_pooled_latents=2,
-    ).eval()
+def test_networks_of_the_reference_go_through_the_blocks():
+    reference = random_unet("reference-128", 0, sample_size=BASE_SIZE, **TINY_REFERENCE)
     pipe = TryOnCascadePipeline(reference, create_scheduler("ddim"), create_scheduler("ddpm"))
     pipe.set_progress_bar_config(disable=True)
     assert equal(both(pipe, cascade_inputs(), sequential_guidance=True))

@@ -7,7 +7,7 @@ import pytest
 import torch
 from diffusers.callbacks import PipelineCallback
 from PIL import Image
-from tiny_cascade import BASE_SIZE, SR_SIZE, cascade_inputs, generators, random_unet, tiny_cascade
+from tiny_cascade import BASE_SIZE, SR_SIZE, TINY_REFERENCE, cascade_inputs, generators, random_unet, tiny_cascade
 
 from diffusers_tryon import ReferenceParallelUNetModel, TryOnCascadePipeline
 from diffusers_tryon.pipelines.guidance import rescale_guidance
@@ -330,22 +330,8 @@ def test_encoding_ahead_equals_the_network_run_whole(pipe):
 def reference_unet(sample_size: int, seed: int, low_res_conditioning: bool) -> ReferenceParallelUNetModel:
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        return ReferenceParallelUNetModel(
-            sample_size=sample_size,
-            block_out_channels=(8, 16),
-            layers_per_block=(1, 1),
-            attention_levels=(False, True),
-            num_attention_heads=(None, 2),
-            attention_head_dim=(None, 8),
-            context_dim=16,
-            conditioning_dim=16,
-            pose_num_layers=1,
-            pose_num_attention_heads=2,
-            pose_attention_head_dim=8,
-            pose_num_latents=4,
-            pose_num_pooled_latents=2,
-            low_res_conditioning=low_res_conditioning,
-        ).eval()
+        config = {**TINY_REFERENCE, "layers_per_block": (1, 1), "low_res_conditioning": low_res_conditioning}
+        return ReferenceParallelUNetModel(sample_size=sample_size, **config).eval()
 
 
 def test_networks_of_the_reference_run_are_saved_and_batch_alike(tmp_path):

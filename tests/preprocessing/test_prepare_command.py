@@ -9,7 +9,6 @@ import inspect
 import json
 import re
 import shlex
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +18,6 @@ from rendered_backends import rendered_photo, truth_preprocessor
 from tiny_cascade import tiny_cascade
 
 from diffusers_tryon import cli_prepare
-from diffusers_tryon.cli import main
 from diffusers_tryon.data.parts import list_parts
 from diffusers_tryon.data.validation import validate_parts
 from diffusers_tryon.poses import load_pose
@@ -68,9 +66,8 @@ def flat_photo() -> Image.Image:
 
 
 @pytest.fixture
-def command(photos, monkeypatch, capsys, tmp_path):
+def command(command, photos, monkeypatch):
     """Run `diffusers-tryon` in this process, in a folder with photographs: (exit status, stdout, stderr)."""
-    monkeypatch.chdir(tmp_path)
     for name, photo in photos.items():
         Image.fromarray(photo["image"]).save(f"{name}.png")
     flat_photo().save("shirt.png")
@@ -83,15 +80,8 @@ def command(photos, monkeypatch, capsys, tmp_path):
 
     monkeypatch.setattr(TryOnPreprocessor, "from_pretrained", load)
 
-    def call(*arguments: str | Path) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["diffusers-tryon", *map(str, arguments)])
-        with pytest.raises(SystemExit) as stop:
-            main()
-        printed = capsys.readouterr()
-        return stop.value.code or 0, printed.out, printed.err
-
-    call.loaded = loaded
-    return call
+    command.loaded = loaded
+    return command
 
 
 def files(folder: str | Path) -> list[str]:
