@@ -110,6 +110,19 @@ def test_labels_are_compared_over_the_whole_picture_by_the_categorys_garment_and
     assert np.isnan(figures["garment_pattern"])
 
 
+def test_colour_counts_where_the_picture_may_differ_alone():
+    parse = np.zeros((HEIGHT, WIDTH), np.uint8)
+    parse[10:60, 5:35] = PARSE_IDS["top"]
+    mask = np.zeros((HEIGHT, WIDTH), np.uint8)
+    mask[10:60, 5:20] = 255
+    reference = np.full((HEIGHT, WIDTH, 3), (200, 40, 60), np.uint8)
+    outside = np.where((mask > 0)[..., None], reference, 255 - reference).astype(np.uint8)
+    record = CaseRecord("case", "upper", "worn", standing(), standing(), 0)
+    networks = RenderedNetworks(Told(parse, standing()), Told(parse, standing()))
+    assert rendered_figures(outside, reference, parse, mask, record, networks)["garment_colour"] == 0
+    assert rendered_figures(255 - reference, reference, parse, mask, record, networks)["garment_colour"] > 10
+
+
 @pytest.mark.slow
 def test_the_true_picture_is_better_than_the_pasted_garment_and_that_than_grey():
     networks, cases = RenderedNetworks(), rendered_cases(12, seed=300, size=96)
