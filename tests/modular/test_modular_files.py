@@ -71,30 +71,29 @@ def loaded(folders) -> dict[str, dict]:
     return {"online": online, "offline": load(folders, {**environment, "HF_HUB_OFFLINE": "1"})}
 
 
+# One test, because each process that runs tests would make the fixture again.
 @pytest.mark.slow
-@pytest.mark.parametrize("connection", ["online", "offline"])
-def test_every_way_of_loading_gives_the_images_of_the_pipeline(loaded, connection):
+def test_every_way_of_loading_gives_the_images_of_the_pipeline_or_says_why_not(loaded):
     whole, base = images(tiny_cascade()), images(tiny_cascade(with_sr=False))
-    expected = {
+    offline = {
         "modular, copy": whole,
         "blocks": whole,
         "blocks, no modular files": whole,
         "blocks, base only": base,
         "standard": whole,
     }
-    if connection == "online":
-        expected |= dict.fromkeys(("modular", "modular, folder", "modular, with code"), whole)
-        expected |= {"modular, base only": base, "modular, variant": images(tiny_cascade().to(torch.float16))}
-    found = loaded[connection]
-    assert {name for name, value in found.items() if isinstance(value, torch.Tensor)} == set(expected)
-    assert [name for name, value in expected.items() if not torch.equal(found[name], value)] == []
-
-
-@pytest.mark.slow
-def test_what_does_not_load_says_why(loaded):
+    online = {
+        **offline,
+        **dict.fromkeys(("modular", "modular, folder", "modular, with code"), whole),
+        "modular, base only": base,
+        "modular, variant": images(tiny_cascade().to(torch.float16)),
+    }
+    for connection, expected in (("online", online), ("offline", offline)):
+        found = loaded[connection]
+        assert {name for name, value in found.items() if isinstance(value, torch.Tensor)} == set(expected)
+        assert [name for name, value in expected.items() if not torch.equal(found[name], value)] == []
+        assert "hub add-modular-files" in found["nameless"]
     assert "trust_remote_code=True" in loaded["online"]["without trust"]
-    for connection in ("online", "offline"):
-        assert "hub add-modular-files" in loaded[connection]["nameless"]
 
 
 def test_the_files_say_what_diffusers_wants(folders, tmp_path):
