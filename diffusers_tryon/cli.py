@@ -21,6 +21,7 @@ from .cli_options import (
     Dtype,
     Guidance,
     LastStage,
+    LowMemory,
     Model,
     Scheduler,
     SrGuidance,
@@ -168,6 +169,7 @@ def run(
     last_stage: LastStage = None,
     dtype: Dtype = "float32",
     device: Device = "auto",
+    low_memory: LowMemory = False,
     steps: Steps = None,
     sr_steps: SrSteps = None,
     guidance: Guidance = None,
@@ -234,7 +236,7 @@ def run(
     from .visualization import stages_picture
 
     logging.disable_progress_bar()  # of loading, which takes no time worth showing
-    pipe = load_pipeline(model, dtype, device, scheduler)
+    pipe = load_pipeline(model, dtype, device, scheduler, low_memory)
     if not quiet:
         typer.echo(f"{resolve_model(model)}: {dtype} on {pipe.device}, seed {seed}")
     pipe.set_progress_bar_config(disable=quiet)

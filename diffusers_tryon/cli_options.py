@@ -31,6 +31,14 @@ Device = Annotated[
     str,
     typer.Option(help="cpu, cuda, cuda:1, mps ...; auto takes a GPU if there is one.", rich_help_panel=MODEL_PANEL),
 ]
+LowMemory = Annotated[
+    bool,
+    typer.Option(
+        "--low-memory",
+        help="Read each stage's network from disk when its turn comes: memory for the larger one in place of both.",
+        rich_help_panel=MODEL_PANEL,
+    ),
+]
 Steps = Annotated[
     int | None,
     typer.Option(help="Sampling steps of the base stage.", show_default="30", rich_help_panel=SAMPLING_PANEL),

@@ -11,6 +11,7 @@ from transformers.utils import logging
 
 from .checkpoints import shipped_checkpoint
 from .pipelines.pipeline_tryon_cascade import TryOnCascadePipeline
+from .pipelines.stage_loading import load_in_turn
 from .pipelines.stages import STAGES
 from .preprocessing.preprocessor import TryOnPreprocessor
 from .schedules import SCHEDULERS, swap_scheduler
@@ -59,7 +60,11 @@ def resolve_device(device: str) -> torch.device:
 
 
 def load_pipeline(
-    model: str | None = None, dtype: str = "float32", device: str = "auto", scheduler: str | None = None
+    model: str | None = None,
+    dtype: str = "float32",
+    device: str = "auto",
+    scheduler: str | None = None,
+    low_memory: bool = False,
 ) -> TryOnCascadePipeline:
     """Load a pipeline by names.
 
@@ -69,6 +74,7 @@ def load_pipeline(
         device (`str`, *optional*, defaults to `"auto"`): See [`resolve_device`].
         scheduler (`str`, *optional*): A key of `diffusers_tryon.schedules.SCHEDULERS` that replaces the scheduler of
             every stage.
+        low_memory (`bool`, *optional*, defaults to `False`): Load the stages in turn, see [`load_in_turn`].
 
     Raises:
         ValueError: naming the argument that cannot be used.
@@ -78,10 +84,11 @@ def load_pipeline(
     if scheduler is not None and scheduler not in SCHEDULERS:
         raise ValueError(f"`scheduler` must be one of {', '.join(SCHEDULERS)}, got {scheduler!r}.")
     resolved_device = resolve_device(device)
-    pipe = TryOnCascadePipeline.from_pretrained(resolve_model(model), dtype=DTYPES[dtype])
-    if scheduler is not None:
-        pipe = with_scheduler(pipe, scheduler)
-    return pipe.to(resolved_device)
+    if low_memory:
+        pipe = load_in_turn(resolve_model(model), DTYPES[dtype], resolved_device)
+    else:
+        pipe = TryOnCascadePipeline.from_pretrained(resolve_model(model), dtype=DTYPES[dtype]).to(resolved_device)
+    return pipe if scheduler is None else with_scheduler(pipe, scheduler)
 
 
 def with_scheduler(pipe: TryOnCascadePipeline, scheduler: str | None) -> TryOnCascadePipeline:
@@ -101,7 +108,7 @@ def with_scheduler(pipe: TryOnCascadePipeline, scheduler: str | None) -> TryOnCa
     for name, component in pipe.components.items():
         if name in (f"{stage}_scheduler" for stage in STAGES) and component is not None:
             components[name] = deepcopy(component) if scheduler is None else swap_scheduler(component, scheduler)
-    return TryOnCascadePipeline(**components)
+    return type(pipe)(**components)
 
 
 def load_preprocessor(source: str, device: torch.device) -> TryOnPreprocessor:

@@ -29,7 +29,7 @@ OPTIONS = {
         "--person-photo", "--garment-photo", "--category", "--garment-type", "--person-index", "--preprocessor",
         "--model", "--agnostic-image", "--garment-image", "--person-pose", "--garment-pose", "--agnostic-mask", "--out",
         "--steps", "--sr-steps", "--guidance", "--sr-guidance", "--scheduler", "--seed", "--dtype", "--device",
-        "--all-stages", "--height", "--width", "--last-stage", "--quiet", "--help",
+        "--low-memory", "--all-stages", "--height", "--width", "--last-stage", "--quiet", "--help",
     ],
     "app": [
         "--model", "--dtype", "--device", "--preprocessor", "--host", "--port", "--share", "--open", "--no-open",
@@ -186,13 +186,14 @@ def test_run_is_the_pipeline_with_the_same_seed(tiny_model, command):
     assert np.array_equal(Image.open("out.png"), expected)
 
 
-def test_run_takes_a_model_from_the_hub(tiny_model, command, fake_hub):
+def test_run_takes_a_model_from_the_hub_with_little_memory_too(tiny_model, command, fake_hub):
     fake_hub.upload_folder("me/cascade", tiny_model)
     assert command(*run_arguments(tiny_model, out="folder.png"))[0] == 0
-    status, out, err = command(*run_arguments("me/cascade", out="hub.png"))
-    assert status == 0, err
-    assert out.startswith("me/cascade: ")
-    assert Path("folder.png").read_bytes() == Path("hub.png").read_bytes()
+    for options in ([], ["--low-memory"]):
+        status, out, err = command(*run_arguments("me/cascade", out="hub.png"), *options)
+        assert status == 0, err
+        assert out.startswith("me/cascade: float32 on ") and "meta" not in out
+        assert Path("folder.png").read_bytes() == Path("hub.png").read_bytes()
 
 
 def test_the_same_seed_gives_the_same_picture_and_another_does_not(tiny_model, command):
