@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """A cascade whose networks are in memory in turn: each is read when its stage begins and freed when the next does."""
 
+import ctypes
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,7 +11,10 @@ from typing import Any
 import torch
 from accelerate import init_empty_weights
 from accelerate.hooks import ModelHook, add_hook_to_module
+from accelerate.utils import set_module_tensor_to_device
 from diffusers.models.modeling_utils import ModelMixin
+from diffusers.utils import SAFETENSORS_WEIGHTS_NAME
+from safetensors import SafetensorError, safe_open
 from torch import nn
 
 from diffusers_tryon.pipelines.own_classes import NETWORKS
@@ -68,6 +73,7 @@ class LoadOnUseHook(ModelHook):
         folder (`Path`): Where `from_pretrained` finds the network.
         execution_device (`torch.device`): Where the network runs; the pipeline looks for this attribute.
         options (`dict`): Further arguments for `from_pretrained`.
+        disable_mmap (`bool`): Read with `read_without_mapping` in place of it.
         prepare (`Callable`, *optional*): Called with the name and the network after each loading.
         loaded (`list[LoadOnUseHook]`): The hooks of one pipeline share it: whose network is in memory, one at most.
     """
@@ -78,6 +84,7 @@ class LoadOnUseHook(ModelHook):
         folder: Path,
         execution_device: torch.device,
         options: dict[str, Any],
+        disable_mmap: bool,
         prepare: Prepare | None,
         loaded: "list[LoadOnUseHook]",
     ):
@@ -85,6 +92,7 @@ class LoadOnUseHook(ModelHook):
         self.folder = folder
         self.execution_device = execution_device
         self.options = options
+        self.disable_mmap = disable_mmap
         self.prepare = prepare
         self.loaded = loaded
 
@@ -117,6 +125,7 @@ class LoadOnUseHook(ModelHook):
             except BaseException:
                 self.free()
                 raise
+            return_freed_memory()
 
     def free(self) -> None:
         """Drop the weights, if they are there."""
@@ -125,10 +134,14 @@ class LoadOnUseHook(ModelHook):
             vars(self.module).update(self.empty)
             del self.empty
             self.loaded.remove(self)
+            return_freed_memory()
 
     def _read(self) -> dict[str, dict]:
         try:
-            unet = type(self.module).from_pretrained(self.folder, **self.options)
+            if self.disable_mmap:
+                unet = read_without_mapping(type(self.module), self.folder, **self.options)
+            else:
+                unet = type(self.module).from_pretrained(self.folder, **self.options)
         except (OSError, ValueError) as error:
             raise OSError(f"`{self.name}` cannot be read from {self.folder}: {error}") from error
         missing = [name for name, parameter in unet.named_parameters() if parameter.is_meta]
@@ -141,12 +154,56 @@ class LoadOnUseHook(ModelHook):
         return {name: vars(unet)[name] for name in _CONTENTS}
 
 
+def return_freed_memory() -> None:
+    """Return freed memory to the system where the C library would keep it: glibc does, of tensors below 32 MB."""
+    if sys.platform == "linux":
+        library = ctypes.CDLL(None)
+        if hasattr(library, "malloc_trim"):
+            library.malloc_trim(0)
+
+
+def read_without_mapping(
+    network: type[ModelMixin],
+    folder: Path,
+    dtype: torch.dtype,
+    use_safetensors: bool | None = None,
+    variant: str | None = None,
+) -> ModelMixin:
+    """Read a network from safetensors files of its folder, no more than one tensor twice in memory.
+
+    Args:
+        network (`type[ModelMixin]`): Its class.
+        folder, dtype, use_safetensors, variant: as in `from_pretrained`.
+
+    Raises:
+        OSError: there are no such files, or one is not whole.
+        ValueError: a tensor does not fit the configuration.
+    """
+    with init_empty_weights():
+        unet = network.from_config(network.load_config(folder))
+    stem, suffix = SAFETENSORS_WEIGHTS_NAME.split(".")
+    name = stem if variant is None else f"{stem}.{variant}"
+    paths = [folder / f"{name}.{suffix}"] if (folder / f"{name}.{suffix}").exists() else []
+    paths = paths or sorted(folder.glob(f"{name}-*-of-*.{suffix}"))
+    if not paths:
+        raise OSError(f"there is no {name}.{suffix}, which reading without mapping needs.")
+    for path in paths:
+        try:
+            with safe_open(path, framework="pt", backend="pread") as file:
+                for key in file.keys():
+                    set_module_tensor_to_device(unet, key, "cpu", value=file.get_tensor(key), dtype=dtype)
+        except SafetensorError as error:
+            raise OSError(f"{path.name}: {error}") from error
+    return unet.eval()
+
+
 def load_in_turn(
     model: str | Path,
     dtype: torch.dtype = torch.float32,
     device: str | torch.device = "cpu",
     prepare: Prepare | None = None,
     variant: str | None = None,
+    disable_mmap: bool = False,
     **download_options: Any,
 ) -> InTurnTryOnCascadePipeline:
     """Load a cascade whose networks are read from disk when their stage begins and freed when the next begins.
@@ -167,6 +224,11 @@ def load_in_turn(
             with "base_unet" or "sr_unet" and the network: to load adapters, set attention processors, change the
             memory format or pack the weights. It changes the network in place, and not its dtype.
         variant (`str`, *optional*): As in `from_pretrained`.
+        disable_mmap (`bool`, *optional*, defaults to `False`): Copy the weights from the file into memory, one tensor
+            at a time, where they would else lie in the file, mapped. The system can drop what is mapped and read it
+            again. But where `prepare` copies the weights, as packing and another memory format do, or where `dtype` is
+            not that of the file, the mapped ones are in memory beside the copies: then this halves the peak. The
+            images are the same within rounding, as the kernels add up in an order that depends on the alignment.
         **download_options: `revision`, `cache_dir`, `token`, `local_files_only` and `force_download`, as in
             `from_pretrained`.
 
@@ -198,7 +260,7 @@ def load_in_turn(
             options["variant"] = variant
         with init_empty_weights(include_buffers=True):
             unet = NETWORKS[class_name].from_config(NETWORKS[class_name].load_config(folder / name))
-        hook = LoadOnUseHook(name, folder / name, device, options, prepare, loaded)
+        hook = LoadOnUseHook(name, folder / name, device, options, disable_mmap, prepare, loaded)
         # The `to` of ModelMixin warns of weights that should stay float32, of which these networks have none.
         unets[name] = add_hook_to_module(nn.Module.to(unet, dtype).eval(), hook)
     return InTurnTryOnCascadePipeline.from_pretrained(folder, **unets)
