@@ -81,10 +81,21 @@ class AttentionProcessor:
             value = torch.cat([value, attention.add_v_proj(added_hidden_states)], dim=1)  # (B, S + A, C)
         key = key.unflatten(2, (attention.heads, -1))  # (B, S + A, H, D)
         value = value.unflatten(2, (attention.heads, -1))  # (B, S + A, H, D)
-        hidden_states = dispatch_attention_fn(
-            query, key, value, attn_mask=None, backend=self._attention_backend, parallel_config=self._parallel_config
-        )
+        hidden_states = self.attend(query, key, value)  # (B, L, H, D)
         return attention.to_out[0](hidden_states.flatten(2))  # (B, L, C)
+
+    def attend(
+        self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, scale: float | None = None
+    ) -> torch.Tensor:
+        return dispatch_attention_fn(
+            query,
+            key,
+            value,
+            attn_mask=None,
+            scale=scale,
+            backend=self._attention_backend,
+            parallel_config=self._parallel_config,
+        )
 
 
 class Attention(nn.Module, AttentionModuleMixin):

@@ -9,13 +9,12 @@ import torch.nn.functional as F
 from diffusers.configuration_utils import ConfigMixin, register_to_config
 from diffusers.loaders import PeftAdapterMixin
 from diffusers.models.attention import AttentionMixin, AttentionModuleMixin
-from diffusers.models.attention_dispatch import dispatch_attention_fn
 from diffusers.models.modeling_utils import ModelMixin
 from diffusers.utils.accelerate_utils import apply_forward_hook
 from torch import nn
 
 from diffusers_tryon.models.inputs import ParallelUNetInputsMixin, expand_level
-from diffusers_tryon.models.unet_parallel import GarmentFeatures, ParallelUNetOutput
+from diffusers_tryon.models.unet_parallel import AttentionProcessor, GarmentFeatures, ParallelUNetOutput
 from diffusers_tryon.poses import NUM_KEYPOINTS
 
 
@@ -74,11 +73,8 @@ class UnitNorm(nn.Module):
         return (F.normalize(hidden_states.float(), dim=-1) * self.weight).to(hidden_states.dtype)
 
 
-class ReferenceAttentionProcessor:
+class ReferenceAttentionProcessor(AttentionProcessor):
     """Scaled dot-product attention, through Diffusers' back end dispatch, over [added tokens, null token, tokens]."""
-
-    _attention_backend = None
-    _parallel_config = None
 
     def __call__(
         self,
@@ -101,15 +97,7 @@ class ReferenceAttentionProcessor:
             added_value = attention.add_v_proj(added_hidden_states).unflatten(2, (attention.heads, -1))
             key = torch.cat([added_key, key], dim=1)  # (B, A + 1 + S, H, D)
             value = torch.cat([added_value, value], dim=1)
-        hidden_states = dispatch_attention_fn(
-            query,
-            key,
-            value,
-            attn_mask=None,
-            scale=attention.scale,
-            backend=self._attention_backend,
-            parallel_config=self._parallel_config,
-        )
+        hidden_states = self.attend(query, key, value, attention.scale)  # (B, L, H, D)
         return attention.to_out[0](hidden_states.flatten(2))  # (B, L, C)
 
 

@@ -37,6 +37,7 @@ from diffusers_tryon.pipelines.inputs import (
 )
 from diffusers_tryon.pipelines.lora import TryOnLoraLoaderMixin
 from diffusers_tryon.pipelines.noise_streams import NoiseStreams
+from diffusers_tryon.pipelines.optimization import OptimizationMixin
 from diffusers_tryon.pipelines.own_classes import OwnClassesMixin
 from diffusers_tryon.pipelines.photos import PhotosMixin
 from diffusers_tryon.pipelines.pipeline_output import EncodedGarment, TryOnCascadePipelineOutput
@@ -65,7 +66,9 @@ EXAMPLE_DOC_STRING = """
 """
 
 
-class TryOnCascadePipeline(OwnClassesMixin, DiffusionPipeline, CascadeStagesMixin, PhotosMixin, TryOnLoraLoaderMixin):
+class TryOnCascadePipeline(
+    OwnClassesMixin, DiffusionPipeline, CascadeStagesMixin, PhotosMixin, TryOnLoraLoaderMixin, OptimizationMixin
+):
     r"""
     Puts a garment on a person: a base stage makes a small image from noise, a super-resolution stage a larger one from
     noise and the small one (paper, section 3.3). Everything happens in pixel space.

@@ -1,0 +1,162 @@
+# Copyright 2026 The diffusers-tryon authors.
+# SPDX-License-Identifier: Apache-2.0
+"""The options that make a pipeline fast on its device, set by one call."""
+
+import ctypes
+import platform
+from typing import NamedTuple
+
+import torch
+from diffusers.models.modeling_utils import ModelMixin
+
+from diffusers_tryon.models.chunked_attention import use_chunked_attention
+from diffusers_tryon.models.inputs import trained_size
+from diffusers_tryon.models.packing import pack_weights
+from diffusers_tryon.pipelines.stages import STAGES
+
+
+# Of glibc's malloc.h, and what they are set to, bytes.
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
+_TRIM_THRESHOLD, _MMAP_THRESHOLD = 2**31 - 1, 2**30
+# Rows of a pass that packed weights are made for: one image with guidance.
+_ROWS = 2
+
+
+class SpeedSettings(NamedTuple):
+    """How networks compute.
+
+    Attributes:
+        dtype (`torch.dtype`): of weights and activations; latents are float32 whatever it is.
+        channels_last (`bool`): channels beside each other in memory, as convolutions read them.
+        chunked_attention (`bool`): see `diffusers_tryon.models.chunked_attention`; for CPUs in bfloat16.
+        packed (`bool`): see `diffusers_tryon.models.packing`; for CPUs with oneDNN.
+        memory_kept (`bool`): freed activations stay with the process for the next ones, see [`keep_memory`].
+        compiled (`bool`): whole networks by `torch.compile`.
+    """
+
+    dtype: torch.dtype
+    channels_last: bool
+    chunked_attention: bool
+    packed: bool
+    memory_kept: bool
+    compiled: bool
+
+    def __str__(self) -> str:
+        switches = [name for name in self._fields[1:] if getattr(self, name)]
+        return ", ".join([str(self.dtype).removeprefix("torch."), *(name.replace("_", " ") for name in switches)])
+
+
+def best_settings(device: torch.device) -> SpeedSettings:
+    """The settings that are fastest on a device, as far as we measured (`benchmarks/unet_step.py`)."""
+    if device.type == "cpu":
+        has_onednn = torch.backends.mkldnn.is_available()
+        is_half_fast = has_onednn and computes_bfloat16(torch.cpu.get_capabilities())
+        return SpeedSettings(
+            dtype=torch.bfloat16 if is_half_fast else torch.float32,
+            channels_last=True,
+            chunked_attention=is_half_fast,
+            packed=has_onednn,
+            memory_kept=platform.libc_ver()[0] == "glibc",
+            compiled=False,
+        )
+    return SpeedSettings(
+        dtype=torch.bfloat16,
+        channels_last=True,
+        chunked_attention=False,
+        packed=False,
+        memory_kept=False,
+        compiled=device.type == "cuda",
+    )
+
+
+def computes_bfloat16(capabilities: dict[str, bool | int | str]) -> bool:
+    """Whether a CPU has instructions for bfloat16, by `torch.cpu.get_capabilities()`; emulated, it is slower."""
+    return any(capabilities.get(name, False) for name in ("avx512_bf16", "amx_bf16", "bf16"))
+
+
+def cast(unet: ModelMixin, dtype: torch.dtype) -> None:
+    """Cast a network's weights, except those that it keeps in float32."""
+    kept = unet._keep_in_fp32_modules or []
+    for name, parameter in unet.named_parameters():
+        if not any(part in kept for part in name.split(".")):
+            parameter.data = parameter.data.to(dtype)
+
+
+def keep_memory() -> None:
+    """Let the C library keep memory that is freed, up to 2 GB, instead of giving it back to the system.
+
+    glibc asks the system for every tensor of more than 32 MB anew, and the system clears each page: at 256 pixels a
+    third of a step's time. This holds for the whole process.
+    """
+    libc = ctypes.CDLL(None)
+    libc.mallopt(_M_MMAP_THRESHOLD, _MMAP_THRESHOLD)
+    libc.mallopt(_M_TRIM_THRESHOLD, _TRIM_THRESHOLD)
+
+
+def prepare_network(unet: ModelMixin, settings: SpeedSettings) -> None:
+    """Apply the settings of one network: all but `memory_kept` and `compiled`."""
+    if unet.dtype != settings.dtype:
+        cast(unet, settings.dtype)
+    if settings.channels_last:
+        unet.to(memory_format=torch.channels_last)
+    if settings.chunked_attention:
+        use_chunked_attention(unet)
+    if settings.packed:
+        pack_weights(unet, _ROWS, *trained_size(unet))
+
+
+class OptimizationMixin:
+    """`optimize` for a pipeline with the components of `STAGES`."""
+
+    def optimize(
+        self,
+        dtype: torch.dtype | None = None,
+        channels_last: bool | None = None,
+        chunked_attention: bool | None = None,
+        packed: bool | None = None,
+        memory_kept: bool | None = None,
+        compiled: bool | None = None,
+    ) -> SpeedSettings:
+        r"""
+        Make the networks as fast as their device allows, after loading weights, LoRA and moving to the device.
+
+        Args:
+            dtype (`torch.dtype`, *optional*): of the weights; bfloat16 where the device computes with it, otherwise
+                float32, if not given.
+            channels_last (`bool`, *optional*): memory format of the weights; on if not given.
+            chunked_attention (`bool`, *optional*): attention as matrix products over a few heads at a time; on for
+                CPUs in bfloat16 if not given.
+            packed (`bool`, *optional*): weights in the order of the CPU's kernels; on for CPUs if not given. A network
+                with packed weights can be neither saved, moved nor trained.
+            memory_kept (`bool`, *optional*): the process keeps memory that is freed, for the next activations; on for
+                CPUs with glibc if not given. It holds for the whole process, and for good.
+            compiled (`bool`, *optional*): whole networks by `torch.compile`; on for CUDA if not given. The first call
+                then takes minutes.
+
+        Returns:
+            [`SpeedSettings`]: what was set.
+
+        Raises:
+            ValueError: weights are to be packed that do not lie on the CPU, or become another dtype that are packed.
+        """
+        given = {
+            "dtype": dtype,
+            "channels_last": channels_last,
+            "chunked_attention": chunked_attention,
+            "packed": packed,
+            "memory_kept": memory_kept,
+            "compiled": compiled,
+        }
+        settings = best_settings(self.device)._replace(
+            **{name: value for name, value in given.items() if value is not None}
+        )
+        if settings.packed and self.device.type != "cpu":
+            raise ValueError(f"`packed` is for networks on the CPU, and these are on {self.device}.")
+        for name in STAGES:
+            unet = getattr(self, f"{name}_unet")
+            if unet is not None:
+                prepare_network(unet, settings)
+        # Not before: the memory of the weights that packing replaced goes back to the system.
+        if settings.memory_kept:
+            keep_memory()
+        return settings
