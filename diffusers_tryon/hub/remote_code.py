@@ -45,7 +45,10 @@ _LOADED = "tryon_pipeline"
 _HASH_PLACE = "_HASHHASH"
 # The way from photographs needs the whole of the package's preprocessing.
 _LEFT_OUT = {"pipelines.pipeline_output": ("TryOnPhotosOutput",)}
-_IN_PLACE_OF = {"pipelines.photos": "hub.remote_code_photos"}
+_IN_PLACE_OF = {
+    "pipelines.photos": "hub.remote_code_photos",
+    "pipelines.optimization": "hub.remote_code_optimization",
+}
 
 # Of working copies, downloads and pushes, not of what a repository is about.
 _NOT_COPIED = (".*", "__pycache__", "*.pyc", OWNED_FILES_NAME)

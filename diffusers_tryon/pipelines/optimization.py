@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The options that make a pipeline fast on its device, set by one call."""
 
-import ctypes
-import platform
 from typing import NamedTuple
 
 import torch
@@ -13,11 +11,9 @@ from diffusers_tryon.models.chunked_attention import use_chunked_attention
 from diffusers_tryon.models.inputs import trained_size
 from diffusers_tryon.models.packing import pack_weights
 from diffusers_tryon.pipelines.stages import STAGES
+from diffusers_tryon.process_memory import has_glibc, keep_freed_memory
 
 
-# Of glibc's malloc.h, and what they are set to, bytes.
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
-_TRIM_THRESHOLD, _MMAP_THRESHOLD = 2**31 - 1, 2**30
 # Rows of a pass that packed weights are made for: one image with guidance.
 _ROWS = 2
 
@@ -30,7 +26,8 @@ class SpeedSettings(NamedTuple):
         channels_last (`bool`): channels beside each other in memory, as convolutions read them.
         chunked_attention (`bool`): see `diffusers_tryon.models.chunked_attention`; for CPUs in bfloat16.
         packed (`bool`): see `diffusers_tryon.models.packing`; for CPUs with oneDNN.
-        memory_kept (`bool`): freed activations stay with the process for the next ones, see [`keep_memory`].
+        memory_kept (`bool`): freed activations stay with the process for the next ones, see
+            `diffusers_tryon.process_memory`.
         compiled (`bool`): whole networks by `torch.compile`.
     """
 
@@ -56,7 +53,7 @@ def best_settings(device: torch.device) -> SpeedSettings:
             channels_last=True,
             chunked_attention=is_half_fast,
             packed=has_onednn,
-            memory_kept=platform.libc_ver()[0] == "glibc",
+            memory_kept=has_glibc(),
             compiled=False,
         )
     return SpeedSettings(
@@ -80,17 +77,6 @@ def cast(unet: ModelMixin, dtype: torch.dtype) -> None:
     for name, parameter in unet.named_parameters():
         if not any(part in kept for part in name.split(".")):
             parameter.data = parameter.data.to(dtype)
-
-
-def keep_memory() -> None:
-    """Let the C library keep memory that is freed, up to 2 GB, instead of giving it back to the system.
-
-    glibc asks the system for every tensor of more than 32 MB anew, and the system clears each page: at 256 pixels a
-    third of a step's time. This holds for the whole process.
-    """
-    libc = ctypes.CDLL(None)
-    libc.mallopt(_M_MMAP_THRESHOLD, _MMAP_THRESHOLD)
-    libc.mallopt(_M_TRIM_THRESHOLD, _TRIM_THRESHOLD)
 
 
 def prepare_network(unet: ModelMixin, settings: SpeedSettings) -> None:
@@ -158,5 +144,5 @@ class OptimizationMixin:
                 prepare_network(unet, settings)
         # Not before: the memory of the weights that packing replaced goes back to the system.
         if settings.memory_kept:
-            keep_memory()
+            keep_freed_memory()
         return settings

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """A cascade whose networks are in memory in turn: each is read when its stage begins and freed when the next does."""
 
-import ctypes
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,6 +18,7 @@ from torch import nn
 from diffusers_tryon.pipelines.own_classes import NETWORKS
 from diffusers_tryon.pipelines.pipeline_tryon_cascade import TryOnCascadePipeline
 from diffusers_tryon.pipelines.stages import STAGES
+from diffusers_tryon.process_memory import return_freed_memory
 
 
 Prepare = Callable[[str, ModelMixin], None]
@@ -152,14 +151,6 @@ class LoadOnUseHook(ModelHook):
             )
         unet.to(self.execution_device)
         return {name: vars(unet)[name] for name in _CONTENTS}
-
-
-def return_freed_memory() -> None:
-    """Return freed memory to the system where the C library would keep it: glibc does, of tensors below 32 MB."""
-    if sys.platform == "linux":
-        library = ctypes.CDLL(None)
-        if hasattr(library, "malloc_trim"):
-            library.malloc_trim(0)
 
 
 def read_without_mapping(
