@@ -42,20 +42,24 @@ _SAMPLING_SECONDS = 0.005
 
 
 class Option(NamedTuple):
-    """How a pipeline is loaded. `read` copies the weights from the file in place of mapping it."""
+    """How a pipeline is loaded. `read` copies the weights from the file in place of mapping it, and so does in turn
+    `optimized`, which is `pipe.optimize()`."""
 
     in_turn: bool
     channels_last: bool = False
     read: bool = False
+    optimized: bool = False
 
 
 OPTIONS = {
     "whole": Option(in_turn=False),
     "whole, channels_last": Option(in_turn=False, channels_last=True),
+    "whole, optimized": Option(in_turn=False, optimized=True),
     "in turn": Option(in_turn=True),
     "in turn, read": Option(in_turn=True, read=True),
     "in turn, channels_last": Option(in_turn=True, channels_last=True),
     "in turn, channels_last, read": Option(in_turn=True, channels_last=True, read=True),
+    "in turn, optimized": Option(in_turn=True, optimized=True),
 }
 
 
@@ -94,10 +98,13 @@ def load(option: Option, folder: Path) -> TryOnCascadePipeline:
             unet.to(memory_format=torch.channels_last)
 
     if option.in_turn:
-        return load_in_turn(folder, torch.bfloat16, prepare=prepare, disable_mmap=option.read)
-    pipe = TryOnCascadePipeline.from_pretrained(folder, dtype=torch.bfloat16)
-    for name in ("base_unet", "sr_unet"):
-        prepare(name, getattr(pipe, name))
+        pipe = load_in_turn(folder, torch.bfloat16, prepare=prepare, disable_mmap=option.read)
+    else:
+        pipe = TryOnCascadePipeline.from_pretrained(folder, dtype=torch.bfloat16)
+        for name in ("base_unet", "sr_unet"):
+            prepare(name, getattr(pipe, name))
+    if option.optimized:
+        pipe.optimize(dtype=torch.bfloat16)
     return pipe
 
 

@@ -24,7 +24,8 @@ class PackedLayer(nn.Module):
         super().__init__()
         # Neither parameters nor buffers: nothing that walks through those could use them.
         self.weight = weight
-        self.bias = bias
+        # Copied, because a bias of a mapped file would keep all of that in memory.
+        self.bias = None if bias is None else bias.detach().clone()
 
     def _save_to_state_dict(self, *args: Any, **kwargs: Any) -> None:
         raise ValueError("Packed weights cannot be saved: save the network before `optimize`, or load it again.")
@@ -55,7 +56,7 @@ class PackedConv2d(PackedLayer):
     def __init__(self, conv: nn.Conv2d, input_shape: tuple[int, ...]):
         arguments = (conv.padding, conv.stride, conv.dilation, conv.groups)
         weight = torch.ops.mkldnn._reorder_convolution_weight(conv.weight.detach(), *arguments, input_shape)
-        super().__init__(weight, None if conv.bias is None else conv.bias.detach())
+        super().__init__(weight, conv.bias)
         self.arguments = arguments
 
     def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
@@ -75,7 +76,7 @@ class PackedLinear(PackedLayer):
     def __init__(self, linear: nn.Linear, input_shape: tuple[int, ...]):
         num_rows = torch.Size(input_shape[:-1]).numel()
         weight = torch.ops.mkldnn._reorder_linear_weight(linear.weight.detach(), num_rows)
-        super().__init__(weight, None if linear.bias is None else linear.bias.detach())
+        super().__init__(weight, linear.bias)
 
     def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
         return torch.ops.mkldnn._linear_pointwise(hidden_states, self.weight, self.bias, "none", [], "")

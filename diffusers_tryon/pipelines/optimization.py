@@ -11,7 +11,7 @@ from diffusers_tryon.models.chunked_attention import use_chunked_attention
 from diffusers_tryon.models.inputs import trained_size
 from diffusers_tryon.models.packing import pack_weights
 from diffusers_tryon.pipelines.stages import STAGES
-from diffusers_tryon.process_memory import has_glibc, keep_freed_memory
+from diffusers_tryon.process_memory import has_glibc, keep_freed_memory, return_freed_memory
 
 
 # Rows of a pass that packed weights are made for: one image with guidance.
@@ -71,11 +71,15 @@ def computes_bfloat16(capabilities: dict[str, bool | int | str]) -> bool:
     return any(capabilities.get(name, False) for name in ("avx512_bf16", "amx_bf16", "bf16"))
 
 
+def stays_float32(unet: ModelMixin, name: str) -> bool:
+    """Whether a network keeps the weight of this name in float32, whatever its dtype."""
+    return any(part in (unet._keep_in_fp32_modules or ()) for part in name.split("."))
+
+
 def cast(unet: ModelMixin, dtype: torch.dtype) -> None:
     """Cast a network's weights, except those that it keeps in float32."""
-    kept = unet._keep_in_fp32_modules or []
     for name, parameter in unet.named_parameters():
-        if not any(part in kept for part in name.split(".")):
+        if not stays_float32(unet, name):
             parameter.data = parameter.data.to(dtype)
 
 
@@ -89,6 +93,11 @@ def prepare_network(unet: ModelMixin, settings: SpeedSettings) -> None:
         use_chunked_attention(unet)
     if settings.packed:
         pack_weights(unet, _ROWS, *trained_size(unet))
+    if unet.device.type == "cpu" and (settings.packed or settings.channels_last):
+        # A file of weights is mapped until the last of them is gone, and its pages count as long: here beside copies.
+        for parameter in unet.parameters():
+            parameter.data = parameter.data.clone()
+        return_freed_memory()
 
 
 class OptimizationMixin:
@@ -133,16 +142,22 @@ class OptimizationMixin:
             "memory_kept": memory_kept,
             "compiled": compiled,
         }
-        settings = best_settings(self.device)._replace(
+        settings = self._best_settings()._replace(
             **{name: value for name, value in given.items() if value is not None}
         )
         if settings.packed and self.device.type != "cpu":
             raise ValueError(f"`packed` is for networks on the CPU, and these are on {self.device}.")
-        for name in STAGES:
-            unet = getattr(self, f"{name}_unet")
-            if unet is not None:
-                prepare_network(unet, settings)
+        self._prepare_networks(settings)
         # Not before: the memory of the weights that packing replaced goes back to the system.
         if settings.memory_kept:
             keep_freed_memory()
         return settings
+
+    def _best_settings(self) -> SpeedSettings:
+        return best_settings(self.device)
+
+    def _prepare_networks(self, settings: SpeedSettings) -> None:
+        for name in STAGES:
+            unet = getattr(self, f"{name}_unet")
+            if unet is not None:
+                prepare_network(unet, settings)

@@ -4,7 +4,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from accelerate import init_empty_weights
@@ -13,8 +13,8 @@ from accelerate.utils import set_module_tensor_to_device
 from diffusers.models.modeling_utils import ModelMixin
 from diffusers.utils import SAFETENSORS_WEIGHTS_NAME
 from safetensors import SafetensorError, safe_open
-from torch import nn
 
+from diffusers_tryon.pipelines.optimization import SpeedSettings, cast, prepare_network, stays_float32
 from diffusers_tryon.pipelines.own_classes import NETWORKS
 from diffusers_tryon.pipelines.pipeline_tryon_cascade import TryOnCascadePipeline
 from diffusers_tryon.pipelines.stages import STAGES
@@ -31,7 +31,7 @@ class InTurnTryOnCascadePipeline(TryOnCascadePipeline):
 
     Calls, `encode_garment` and `try_on` are those of [`TryOnCascadePipeline`]; the seconds of a stage include reading
     its network. What works on weights in memory (moving, saving, loading adapters, offloading) raises a `ValueError`
-    that names the way round.
+    that names the way round. `optimize` has its settings applied to each network as it is read.
     """
 
     @property
@@ -57,6 +57,16 @@ class InTurnTryOnCascadePipeline(TryOnCascadePipeline):
             "in `prepare` of `load_in_turn`, with `unet.load_lora_adapter(state_dict, prefix=name)`."
         )
 
+    def _best_settings(self) -> SpeedSettings:
+        return super()._best_settings()._replace(compiled=False)
+
+    def _prepare_networks(self, settings: SpeedSettings) -> None:
+        if settings.compiled:
+            raise ValueError("Networks that are loaded in turn are not compiled, it would be done anew each time.")
+        for component in self.components.values():
+            if isinstance(component, ModelMixin):
+                component._hf_hook.optimize(settings)
+
     def maybe_free_model_hooks(self) -> None:
         """Free the network that is in memory; every call ends with this."""
         for component in self.components.values():
@@ -64,15 +74,76 @@ class InTurnTryOnCascadePipeline(TryOnCascadePipeline):
                 component._hf_hook.free()
 
 
+class WeightFiles(NamedTuple):
+    """Where a network's weights come from, and how they are read.
+
+    Attributes:
+        network (`type[ModelMixin]`): The network's class.
+        folder (`Path`): Of the configuration and the weights.
+        dtype (`torch.dtype`): That the weights get.
+        variant (`str`, *optional*): Of the files' names.
+        disable_mmap (`bool`): Copy each tensor from the file instead of mapping the file.
+    """
+
+    network: type[ModelMixin]
+    folder: Path
+    dtype: torch.dtype
+    variant: str | None
+    disable_mmap: bool
+
+    def are_pickled(self) -> bool:
+        return any(self.folder.glob("*.bin*"))
+
+    def read(self) -> ModelMixin:
+        """The network, in evaluation mode on the CPU.
+
+        Raises:
+            OSError: a file or a weight is missing, or a file is not whole.
+            ValueError: a weight does not fit the configuration.
+        """
+        if self.disable_mmap:
+            unet = self._read_without_mapping()
+        else:
+            # Unless told to look for safetensors alone, it names a pickle where a file is missing.
+            unet = self.network.from_pretrained(
+                self.folder,
+                dtype=self.dtype,
+                variant=self.variant,
+                use_safetensors=None if self.are_pickled() else True,
+            )
+        missing = [name for name, parameter in unet.named_parameters() if parameter.is_meta]
+        if missing:
+            others = f" and {len(missing) - 1} others" if len(missing) > 1 else ""
+            raise OSError(f"the weights lack {missing[0]}{others}.")
+        return unet
+
+    def _read_without_mapping(self) -> ModelMixin:
+        with init_empty_weights():
+            unet = self.network.from_config(self.network.load_config(self.folder))
+        stem, suffix = SAFETENSORS_WEIGHTS_NAME.split(".")
+        name = stem if self.variant is None else f"{stem}.{self.variant}"
+        whole = self.folder / f"{name}.{suffix}"
+        paths = [whole] if whole.exists() else sorted(self.folder.glob(f"{name}-*-of-*.{suffix}"))
+        if not paths:
+            raise OSError(f"there is no {whole.name}, which reading without mapping needs.")
+        for path in paths:
+            try:
+                with safe_open(path, framework="pt", backend="pread") as file:
+                    for key in file.keys():
+                        dtype = torch.float32 if stays_float32(unet, key) else self.dtype
+                        set_module_tensor_to_device(unet, key, "cpu", value=file.get_tensor(key), dtype=dtype)
+            except SafetensorError as error:
+                raise OSError(f"{path.name}: {error}") from error
+        return unet.eval()
+
+
 class LoadOnUseHook(ModelHook):
     """Reads a network's weights before it is used, after those of another network were freed.
 
     Args:
         name (`str`): The component's name.
-        folder (`Path`): Where `from_pretrained` finds the network.
+        files (`WeightFiles`): What is read.
         execution_device (`torch.device`): Where the network runs; the pipeline looks for this attribute.
-        options (`dict`): Further arguments for `from_pretrained`.
-        disable_mmap (`bool`): Read with `read_without_mapping` in place of it.
         prepare (`Callable`, *optional*): Called with the name and the network after each loading.
         loaded (`list[LoadOnUseHook]`): The hooks of one pipeline share it: whose network is in memory, one at most.
     """
@@ -80,23 +151,21 @@ class LoadOnUseHook(ModelHook):
     def __init__(
         self,
         name: str,
-        folder: Path,
+        files: WeightFiles,
         execution_device: torch.device,
-        options: dict[str, Any],
-        disable_mmap: bool,
         prepare: Prepare | None,
         loaded: "list[LoadOnUseHook]",
     ):
         self.name = name
-        self.folder = folder
+        self.files = files
         self.execution_device = execution_device
-        self.options = options
-        self.disable_mmap = disable_mmap
         self.prepare = prepare
         self.loaded = loaded
+        self.settings: SpeedSettings | None = None
 
     def init_hook(self, module: ModelMixin) -> ModelMixin:
         self.module = module
+        cast(module, self.files.dtype)
         return module
 
     def pre_forward(self, module: ModelMixin, *args: Any, **kwargs: Any) -> tuple[tuple, dict[str, Any]]:
@@ -108,23 +177,41 @@ class LoadOnUseHook(ModelHook):
 
     def load(self) -> None:
         """Read the weights; whatever fails, the network is afterwards as it was."""
-        contents = self._read()
+        try:
+            unet = self.files.read().to(self.execution_device)
+        except (OSError, ValueError) as error:
+            raise OSError(f"`{self.name}` cannot be read from {self.files.folder}: {error}") from error
         # Adapters and compiling set attributes on the network, which go with the weights.
         self.empty = dict(vars(self.module))
-        vars(self.module).update(contents)
+        vars(self.module).update({name: vars(unet)[name] for name in _CONTENTS})
+        del unet
         self.loaded.append(self)
+        try:
+            self._prepare()
+        except BaseException:
+            self.free()
+            raise
+        return_freed_memory()
+
+    def _prepare(self) -> None:
         if self.prepare is not None:
-            try:
-                self.prepare(self.name, self.module)
-                if self.module.dtype != self.options["dtype"]:
-                    raise ValueError(
-                        f"`prepare` must leave the dtype as it is, {self.options['dtype']}, but made that of "
-                        f"`{self.name}` {self.module.dtype}: give `dtype` to `load_in_turn`."
-                    )
-            except BaseException:
-                self.free()
-                raise
-            return_freed_memory()
+            self.prepare(self.name, self.module)
+            if self.module.dtype != self.files.dtype:
+                raise ValueError(
+                    f"`prepare` must leave the dtype as it is, {self.files.dtype}, but made that of `{self.name}` "
+                    f"{self.module.dtype}: give `dtype` to `load_in_turn`."
+                )
+        if self.settings is not None:
+            prepare_network(self.module, self.settings)
+
+    def optimize(self, settings: SpeedSettings) -> None:
+        """Apply these settings at each loading, after `prepare`."""
+        self.free()
+        cast(self.module, settings.dtype)
+        # What is packed or brought into another format is copied, and would have the mapped file beside it.
+        copies = (settings.packed or settings.channels_last) and not self.files.are_pickled()
+        self.files = self.files._replace(dtype=settings.dtype, disable_mmap=self.files.disable_mmap or copies)
+        self.settings = settings
 
     def free(self) -> None:
         """Drop the weights, if they are there."""
@@ -134,58 +221,6 @@ class LoadOnUseHook(ModelHook):
             del self.empty
             self.loaded.remove(self)
             return_freed_memory()
-
-    def _read(self) -> dict[str, dict]:
-        try:
-            if self.disable_mmap:
-                unet = read_without_mapping(type(self.module), self.folder, **self.options)
-            else:
-                unet = type(self.module).from_pretrained(self.folder, **self.options)
-        except (OSError, ValueError) as error:
-            raise OSError(f"`{self.name}` cannot be read from {self.folder}: {error}") from error
-        missing = [name for name, parameter in unet.named_parameters() if parameter.is_meta]
-        if missing:
-            raise OSError(
-                f"`{self.name}` cannot be read from {self.folder}: the weights lack {missing[0]}"
-                + (f" and {len(missing) - 1} others." if len(missing) > 1 else ".")
-            )
-        unet.to(self.execution_device)
-        return {name: vars(unet)[name] for name in _CONTENTS}
-
-
-def read_without_mapping(
-    network: type[ModelMixin],
-    folder: Path,
-    dtype: torch.dtype,
-    use_safetensors: bool | None = None,
-    variant: str | None = None,
-) -> ModelMixin:
-    """Read a network from safetensors files of its folder, no more than one tensor twice in memory.
-
-    Args:
-        network (`type[ModelMixin]`): Its class.
-        folder, dtype, use_safetensors, variant: as in `from_pretrained`.
-
-    Raises:
-        OSError: there are no such files, or one is not whole.
-        ValueError: a tensor does not fit the configuration.
-    """
-    with init_empty_weights():
-        unet = network.from_config(network.load_config(folder))
-    stem, suffix = SAFETENSORS_WEIGHTS_NAME.split(".")
-    name = stem if variant is None else f"{stem}.{variant}"
-    paths = [folder / f"{name}.{suffix}"] if (folder / f"{name}.{suffix}").exists() else []
-    paths = paths or sorted(folder.glob(f"{name}-*-of-*.{suffix}"))
-    if not paths:
-        raise OSError(f"there is no {name}.{suffix}, which reading without mapping needs.")
-    for path in paths:
-        try:
-            with safe_open(path, framework="pt", backend="pread") as file:
-                for key in file.keys():
-                    set_module_tensor_to_device(unet, key, "cpu", value=file.get_tensor(key), dtype=dtype)
-        except SafetensorError as error:
-            raise OSError(f"{path.name}: {error}") from error
-    return unet.eval()
 
 
 def load_in_turn(
@@ -245,13 +280,9 @@ def load_in_turn(
                 f"`model` must have networks of {' or '.join(NETWORKS)} to load them in turn, but its `{name}` is a "
                 f"{class_name}."
             )
-        # Without this, what is said of a file that is missing names a pickle.
-        options = {"dtype": dtype, "use_safetensors": None if any((folder / name).glob("*.bin*")) else True}
-        if variant is not None and any((folder / name).glob(f"*.{variant}*.*")):
-            options["variant"] = variant
+        network, has_variant = NETWORKS[class_name], any((folder / name).glob(f"*.{variant}*.*"))
+        files = WeightFiles(network, folder / name, dtype, variant if has_variant else None, disable_mmap)
         with init_empty_weights(include_buffers=True):
-            unet = NETWORKS[class_name].from_config(NETWORKS[class_name].load_config(folder / name))
-        hook = LoadOnUseHook(name, folder / name, device, options, disable_mmap, prepare, loaded)
-        # The `to` of ModelMixin warns of weights that should stay float32, of which these networks have none.
-        unets[name] = add_hook_to_module(nn.Module.to(unet, dtype).eval(), hook)
+            unet = network.from_config(network.load_config(folder / name)).eval()
+        unets[name] = add_hook_to_module(unet, LoadOnUseHook(name, files, device, prepare, loaded))
     return InTurnTryOnCascadePipeline.from_pretrained(folder, **unets)

@@ -105,7 +105,8 @@ def test_networks_of_the_reference_kind_from_pickles(tmp_path):
     pipe = tiny_cascade(with_sr=False)
     pipe.base_unet = random_unet("reference-128", 0, sample_size=16, **TINY_REFERENCE)
     pipe.save_pretrained(tmp_path, safe_serialization=False)
-    assert torch.equal(images(load_in_turn(tmp_path)), images(TryOnCascadePipeline.from_pretrained(tmp_path)))
+    expected = images(TryOnCascadePipeline.from_pretrained(tmp_path, dtype=torch.bfloat16))
+    assert torch.equal(images(load_in_turn(tmp_path, torch.bfloat16)), expected)
 
 
 def test_garments_are_encoded_by_one_network_after_the_other(folder, plain):
@@ -154,6 +155,22 @@ def test_a_variant_is_read_where_a_network_has_it(tmp_path, plain):
     plain.base_unet.save_pretrained(tmp_path / "base_unet", variant="ema")
     (tmp_path / "base_unet" / WEIGHTS).unlink()
     assert torch.equal(images(load_in_turn(tmp_path, variant="ema")), images(plain))
+
+
+def test_without_mapping_some_weights_stay_in_float32_too(tmp_path):
+    pipe = tiny_cascade(with_sr=False)
+    pipe.base_unet = random_unet("reference-128", 0, sample_size=16, **TINY_REFERENCE)
+    pipe.save_pretrained(tmp_path)
+    expected = TryOnCascadePipeline.from_pretrained(tmp_path, dtype=torch.bfloat16).base_unet.state_dict()
+    seen = []
+
+    def prepare(name, unet):
+        weights = unet.state_dict()
+        assert all(torch.equal(tensor, expected[key]) for key, tensor in weights.items())
+        seen.extend(tensor.dtype for tensor in weights.values())
+
+    images(load_in_turn(tmp_path, torch.bfloat16, prepare=prepare, disable_mmap=True))
+    assert set(seen) == {torch.float32, torch.bfloat16}
 
 
 @pytest.mark.parametrize("shards", [{}, {"max_shard_size": "40KB"}], ids=["one file", "shards"])
@@ -215,6 +232,26 @@ def test_prepare_may_not_change_the_dtype(folder, plain):
     with pytest.raises(ValueError, match="`prepare` must leave the dtype .* give `dtype` to `load_in_turn`"):
         images(pipe)
     assert is_empty(pipe)
+
+
+@pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason="packing needs a torch with oneDNN")
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_optimized_networks_in_turn_are_those_optimized_whole(plain, tmp_path, dtype):
+    plain.save_pretrained(tmp_path)
+    options = {"dtype": dtype, "packed": True, "chunked_attention": True, "memory_kept": False}
+    whole, pipe = TryOnCascadePipeline.from_pretrained(tmp_path), load_in_turn(tmp_path)
+    assert whole.optimize(**options) == pipe.optimize(**options)
+    assert str(tmp_path) not in Path("/proc/self/maps").read_text(), "the file is not mapped beside packed weights"
+    for _ in range(2):
+        assert torch.equal(images(pipe), images(whole)) and is_empty(pipe)
+    assert pipe.dtype == dtype
+
+
+def test_networks_in_turn_are_not_compiled(folder):
+    pipe = load_in_turn(folder)
+    with pytest.raises(ValueError, match="loaded in turn are not compiled"):
+        pipe.optimize(compiled=True, memory_kept=False)
+    assert not pipe.optimize(memory_kept=False).compiled
 
 
 # What is refused
