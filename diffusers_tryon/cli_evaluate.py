@@ -16,12 +16,10 @@ from .cli_options import (
     Guidance,
     LastStage,
     Model,
-    Optimize,
     Scheduler,
     SrGuidance,
     SrSteps,
     Steps,
-    resolve_dtype,
 )
 
 
@@ -47,7 +45,7 @@ def evaluate(
     out: Annotated[Path, typer.Option(help="Folder for pictures, figures and tables; a call goes on with it.")],
     protocol: Annotated[str, typer.Option(help=f"What is measured and how: {_PROTOCOL_NAMES}.")] = "rendered",
     model: Model = None,
-    dtype: Dtype = None,
+    dtype: Dtype = "float32",
     device: Annotated[
         str,
         typer.Option(
@@ -55,7 +53,6 @@ def evaluate(
             rich_help_panel=MODEL_PANEL,
         ),
     ] = "auto",
-    optimize: Optimize = False,
     batch_size: Annotated[
         int, typer.Option(help="Cases that the model is given together.", min=1, rich_help_panel=MODEL_PANEL)
     ] = 8,
@@ -187,11 +184,10 @@ def evaluate(
     with joined_processes() as processes:
         position = processes.process_index, processes.num_processes
         if generated is None:
-            pipeline = _load(model, resolve_dtype(dtype, optimize), device, scheduler)
+            pipeline = _load(model, dtype, device, scheduler)
             cases, call = _cases(pipeline, call, pairing, **of_cases)
             _check_protocol(chosen, cases.has_reference)
-            show_progress = processes.is_main_process
-            produce(out, cases, pipeline, call, batch_size, *position, show_progress, optimize=optimize)
+            produce(out, cases, pipeline, call, batch_size, *position, show_progress=processes.is_main_process)
             is_paired = cases.has_reference
         else:
             check_pairing(pairing)

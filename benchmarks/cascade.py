@@ -1,0 +1,392 @@
+# Copyright 2026 The diffusers-tryon authors.
+# SPDX-License-Identifier: Apache-2.0
+"""How long a whole cascade takes, from conditions to the picture, and how much faster that is: per step, at equal
+steps, and at each one's default steps.
+
+    python benchmarks/cascade.py --repeats 1
+    python benchmarks/cascade.py --repeats 1 --reference ../tryondiffusion
+    python benchmarks/cascade.py --model hub_cards/tryon-cascade-first --plain --name cascade_first
+    python benchmarks/cascade.py --model small-128+small-256 --plain --name cascade_small
+
+A model is a folder that `from_pretrained` reads, or two presets, whose weights are random. The first model is also
+measured as the reference implementation takes its steps: two passes, the garment stream in each, float32 and bf16
+autocast, 256 and 128 steps by default; with `--reference`, a folder with a checkout of fashn-AI/tryondiffusion (MIT; it
+needs ema-pytorch), by that implementation itself. All ratios are to the first of these rows.
+
+Each model has a process of its own, in which its options take turns; the first turn warms up. In a turn an option
+makes a short call, guided in its first half, whose steps are timed one by one. Whole calls, which make a picture of one
+person at the default steps, are measured if the steps say that they take at most `--longest` seconds, and otherwise
+extrapolated from the steps and the garment stream: "how" tells which. Close other programs first.
+"""
+
+import multiprocessing
+import time
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from pathlib import Path
+from statistics import median
+from typing import Annotated, Any, NamedTuple
+
+import numpy as np
+import torch
+import typer
+from diffusers.models.modeling_utils import ModelMixin
+from reporting import MEASUREMENTS, RESULTS, Report, Table, describe_machine, seconds_of, synchronize, take_turns
+from unet_step import Networks, Option, random_inputs, random_networks, step_function, twin
+
+from diffusers_tryon import TryOnCascadePipeline
+from diffusers_tryon.models.inputs import trained_size
+from diffusers_tryon.pipelines.optimization import best_settings, cast
+from diffusers_tryon.pipelines.stages import STAGES
+from diffusers_tryon.poses import NUM_KEYPOINTS
+from diffusers_tryon.schedules import DEFAULT_SCHEDULER, DEFAULT_STEPS, PAPER_STEPS, create_scheduler
+
+
+FULL_SIZE = ["reference-128+reference-256", "paper-128-cached+paper-256-cached"]
+PLAIN, OPTIMIZED = "as loaded", "optimize()"
+# Of a short call: three guided, of which the first also encodes the garment, and three that are not.
+_SHORT_STEPS = 6
+_SEED = 0
+
+
+# What is measured
+
+
+class StageTimes(NamedTuple):
+    """Seconds of one stage: a guided step, one without guidance, and what the garment takes before the steps."""
+
+    guided: float
+    unguided: float
+    garment: float
+
+    def total(self, steps: int, guided_share: float) -> float:
+        guided_steps = int(guided_share * steps)
+        return self.garment + guided_steps * self.guided + (steps - guided_steps) * self.unguided
+
+
+class CascadeTimes(NamedTuple):
+    """The times of both stages."""
+
+    base: StageTimes
+    sr: StageTimes
+
+    def total(self, steps: dict[str, int], guided_share: float = 1.0) -> float:
+        return sum(stage.total(steps[name], guided_share) for name, stage in zip(STAGES, self))
+
+
+class WholeCall(NamedTuple):
+    """Seconds of a call at the default steps: all of it, and its stages."""
+
+    seconds: float
+    base: float
+    sr: float
+
+
+class Measured(NamedTuple):
+    """What was measured of one option.
+
+    Attributes:
+        name: the model and the option.
+        settings: that `optimize` chose.
+        default_steps: by stage.
+        turns: times of each turn.
+        calls: whole calls; none were measured if this is empty.
+        size: height and width of the picture.
+    """
+
+    name: str
+    settings: str
+    default_steps: dict[str, int]
+    turns: list[CascadeTimes]
+    calls: list[WholeCall]
+    size: tuple[int, int]
+
+    @property
+    def times(self) -> CascadeTimes:
+        """Medians over the turns."""
+        stages = ([turn[number] for turn in self.turns] for number in range(len(STAGES)))
+        return CascadeTimes(*(StageTimes(*map(median, zip(*stage))) for stage in stages))
+
+
+# Models
+
+
+class Settings(NamedTuple):
+    """Of the measurements of one model, see the command's options."""
+
+    model: str
+    device: str
+    steps_as_reference: bool
+    plain: bool
+    repeats: int
+    longest: float
+    threads: int
+    reference: Path | None
+
+
+class Model(NamedTuple):
+    """What options are made of.
+
+    Attributes:
+        plain: the networks in float32 and, if a checkout is given, the reference's.
+        fast: networks of the same weights, in the type that is fastest on the device.
+        components: of a pipeline, all but the networks.
+    """
+
+    plain: list[Networks]
+    fast: list[ModelMixin]
+    components: dict[str, Any]
+
+
+def load_model(settings: Settings) -> Model:
+    """Load a model; of what no option needs nothing stays in memory."""
+    device = torch.device(settings.device)
+    if Path(settings.model).is_dir():
+        pipe = TryOnCascadePipeline.from_pretrained(settings.model).to(device)
+        components = pipe.components
+        networks = [(components.pop(f"{name}_unet"), None) for name in STAGES]
+    else:
+        components = {f"{name}_scheduler": create_scheduler(DEFAULT_SCHEDULER) for name in STAGES}
+        components["image_noising_scheduler"] = create_scheduler("ddpm")
+        presets = settings.model.split("+")
+        networks = (random_networks(preset, settings.reference, device) for preset in presets)
+    model = Model([], [], components)
+    for unet, reference in networks:
+        fast = twin(unet)
+        cast(fast, best_settings(device).dtype)
+        model.fast.append(fast)
+        is_needed = settings.plain or (settings.steps_as_reference and reference is None)
+        model.plain.append(Networks(unet if is_needed else None, reference))
+        del unet
+    return model
+
+
+def create_pipeline(unets: list[ModelMixin], components: dict[str, Any]) -> TryOnCascadePipeline:
+    pipe = TryOnCascadePipeline(**{f"{name}_unet": unet for name, unet in zip(STAGES, unets)}, **components)
+    pipe.set_progress_bar_config(disable=True)
+    return pipe
+
+
+def random_conditions(pipe: TryOnCascadePipeline) -> dict[str, Any]:
+    """Arguments of a call for one person, pixels and poses at random."""
+    random = np.random.default_rng(_SEED)
+    images = random.integers(0, 256, (2, *trained_size(pipe.sr_unet), 3), dtype=np.uint8)
+    poses = random.uniform(0.1, 0.9, (2, NUM_KEYPOINTS, 3)).astype(np.float32)
+    poses[..., 2] = 1
+    return {
+        "agnostic_image": images[0],
+        "garment_image": images[1],
+        "person_pose": poses[0],
+        "garment_pose": poses[1],
+        "generator": torch.Generator().manual_seed(_SEED),
+    }
+
+
+# Measuring
+
+
+def steps_as_reference(model: Model, is_autocast: bool, device: torch.device) -> Callable[[], CascadeTimes]:
+    """A function that takes a step of each stage as the reference implementation does."""
+    steps = []
+    for networks, fast in zip(model.plain, model.fast):
+        weights = "float32" if networks["reference"] is None else "reference"
+        option = Option(weights, "twice", sequential=True, autocast=is_autocast)
+        steps.append(step_function(networks, option, random_inputs(fast, 1, device)))
+
+    def measure() -> CascadeTimes:
+        # The reference has no steps without guidance.
+        return CascadeTimes(*(StageTimes(seconds, seconds, 0.0) for seconds in map(seconds_of_step, steps)))
+
+    def seconds_of_step(step: Callable) -> float:
+        return seconds_of(step, device)
+
+    return measure
+
+
+def short_call(pipe: TryOnCascadePipeline) -> CascadeTimes:
+    """Time the steps of a call one by one."""
+    ends = []
+
+    def on_step_end(pipe: TryOnCascadePipeline, step: int, timestep: torch.Tensor, tensors: dict) -> dict:
+        synchronize(pipe.device)
+        ends.append(time.perf_counter())
+        return {}
+
+    output = pipe(
+        **random_conditions(pipe),
+        num_inference_steps=_SHORT_STEPS,
+        sr_num_inference_steps=_SHORT_STEPS,
+        guidance_stop=0.5,
+        callback_on_step_end=on_step_end,
+    )
+    stages = []
+    for number, name in enumerate(STAGES):
+        of_stage = ends[number * _SHORT_STEPS : (number + 1) * _SHORT_STEPS]
+        steps = np.diff(of_stage)
+        guided, unguided = (float(np.median(part)) for part in np.split(steps, [_SHORT_STEPS // 2 - 1]))
+        # All that the stage did but its steps, the garment stream foremost.
+        before = output.seconds[name] - (of_stage[-1] - of_stage[0]) - guided
+        stages.append(StageTimes(guided, unguided, max(0.0, before)))
+    return CascadeTimes(*stages)
+
+
+def whole_call(pipe: TryOnCascadePipeline) -> WholeCall:
+    conditions = random_conditions(pipe)
+    began = time.perf_counter()
+    output = pipe(**conditions)
+    return WholeCall(time.perf_counter() - began, **output.seconds)
+
+
+def measure_model(settings: Settings) -> list[Measured]:
+    """Measure a model's options in the process that calls."""
+    torch.set_num_threads(settings.threads)
+    device = torch.device(settings.device)
+    with torch.no_grad():
+        model = load_model(settings)
+        turns, pipes = {}, {}
+        if settings.steps_as_reference:
+            name = "two passes" if settings.reference is None else "reference implementation"
+            turns[name] = steps_as_reference(model, False, device)
+            turns[f"{name}, bf16 autocast"] = steps_as_reference(model, True, device)
+        if settings.plain:
+            pipes[PLAIN] = create_pipeline([networks["float32"] for networks in model.plain], model.components)
+        pipes[OPTIMIZED] = create_pipeline(model.fast, model.components)
+        speed = pipes[OPTIMIZED].optimize()
+        turns |= {name: partial(short_call, pipe) for name, pipe in pipes.items()}
+        measured = take_turns(turns, settings.repeats)
+
+        calls = {}
+        for name, pipe in pipes.items():
+            if measured[name][0].total(DEFAULT_STEPS) <= settings.longest:
+                calls[name] = partial(whole_call, pipe)
+        whole = take_turns(calls, settings.repeats, warm_up=0)
+    size = trained_size(model.fast[-1])
+    return [
+        Measured(
+            f"{settings.model}, {name}",
+            str(speed) if name == OPTIMIZED else "",
+            DEFAULT_STEPS if name in pipes else PAPER_STEPS,
+            times,
+            whole.get(name, []),
+            size,
+        )
+        for name, times in measured.items()
+    ]
+
+
+# Tables
+
+
+def steps_table(options: list[Measured]) -> Table:
+    rows = []
+    for option in options:
+        row: dict[str, Any] = {"option": option.name}
+        for name, stage in zip(STAGES, option.times):
+            row |= {
+                f"{name}: guided step": stage.guided,
+                f"{name}: step without guidance": stage.unguided,
+                f"{name}: before the steps": stage.garment,
+            }
+        rows.append(row | {"settings": option.settings, MEASUREMENTS: option.turns})
+    return Table(
+        "Steps, in seconds",
+        rows,
+        "Medians over the turns. Before the steps comes the garment, in networks whose garment stream does not see the "
+        "timestep. The reference has no steps without guidance.",
+    )
+
+
+def pictures_table(options: list[Measured]) -> Table:
+    """From conditions to the picture: at the default steps, with guidance in a half, and at the reference's steps."""
+    rows = []
+    for option in options:
+        default, height_and_width = option.default_steps, " x ".join(map(str, option.size))
+
+        def row(way: str, steps: dict[str, int], seconds: float, how: str, **columns: Any) -> dict[str, Any]:
+            return {
+                "option": option.name,
+                "pixels": height_and_width,
+                "way": way,
+                "steps": " + ".join(str(steps[name]) for name in STAGES),
+                "seconds": seconds,
+                "how": how,
+                **columns,
+            }
+
+        if option.calls:
+            seconds, base, sr = (median(values) for values in zip(*option.calls))
+            spread = [call.seconds for call in option.calls]
+            stages = {"least": min(spread), "most": max(spread), "base": base, "sr": sr}
+            rows.append(row("default", default, seconds, "measured", **stages, measurements=option.calls))
+        rows.append(row("default", default, option.times.total(default), "extrapolated"))
+        if default != PAPER_STEPS:
+            seconds = option.times.total(default, 0.5)
+            rows.append(row("guidance in the first half (approximate)", default, seconds, "extrapolated"))
+            rows.append(row("the reference's steps", PAPER_STEPS, option.times.total(PAPER_STEPS), "extrapolated"))
+    return Table("From conditions to a picture, in seconds", rows)
+
+
+def ratios_table(options: list[Measured]) -> Table:
+    """How many times faster each option is than the first."""
+    first = options[0]
+    rows = []
+    for option in options:
+        default = option.times.total(option.default_steps)
+        if option.calls:
+            default = median(call.seconds for call in option.calls)
+        rows.append(
+            {
+                "option": option.name,
+                "base step": first.times.base.guided / option.times.base.guided,
+                "sr step": first.times.sr.guided / option.times.sr.guided,
+                "at our default steps": first.times.total(DEFAULT_STEPS) / option.times.total(DEFAULT_STEPS),
+                "at the reference's steps": first.times.total(PAPER_STEPS) / option.times.total(PAPER_STEPS),
+                "at each one's default steps": first.times.total(first.default_steps) / default,
+            }
+        )
+    ours, theirs = (" + ".join(str(steps[name]) for name in STAGES) for steps in (DEFAULT_STEPS, PAPER_STEPS))
+    return Table(
+        f"Times faster than {first.name}",
+        rows,
+        f"Our default steps are {ours}, the reference's {theirs}. At equal steps both sides are extrapolated from "
+        f"steps; at each one's defaults ours is measured, if the table of pictures says so.",
+    )
+
+
+# The command
+
+
+def main(
+    model: Annotated[list[str], typer.Option(help="folders, or presets BASE+SR")] = FULL_SIZE,  # noqa: B006
+    device: Annotated[str, typer.Option(help="cpu or cuda")] = "cpu",
+    plain: Annotated[bool, typer.Option(help="also the pipeline as it is loaded, in float32")] = False,
+    repeats: Annotated[int, typer.Option(help="turns, of which the median counts")] = 3,
+    longest: Annotated[float, typer.Option(help="seconds up to which whole calls are measured")] = 130.0,
+    threads: Annotated[int, typer.Option(help="threads on the CPU")] = torch.get_num_threads(),
+    reference: Annotated[Path | None, typer.Option(help="checkout of the reference, for reference presets")] = None,
+    name: Annotated[str, typer.Option(help="of the report's files")] = "cascade",
+    out: Annotated[Path, typer.Option(help="folder of the report's files")] = RESULTS,
+) -> None:
+    """Measure, print the report and write it."""
+    torch.set_num_threads(threads)
+    options = []
+    # A process per model, for memory that none before has used.
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), max_tasks_per_child=1) as pool:
+        for number, source in enumerate(model):
+            folder = reference if source.startswith("reference") else None
+            settings = Settings(source, device, number == 0, plain, repeats, longest, threads, folder)
+            options += pool.submit(measure_model, settings).result()
+    report = Report(
+        name=name,
+        question="How long does a cascade take from conditions to a picture?",
+        machine=describe_machine(torch.device(device)),
+        settings={"repeats": repeats, "longest whole call": longest},
+        tables=[ratios_table(options), pictures_table(options), steps_table(options)],
+        notes=["Weights of presets are random, and so are the conditions. One picture, guidance in all steps."],
+    )
+    report.write(out)
+
+
+if __name__ == "__main__":
+    typer.run(main)
