@@ -243,15 +243,16 @@ def main(
         reporting.Table(
             "Peak memory of a process",
             rows,
-            "Private pages and pages of mapped files together, if no more is said; by phase as sampled. The difference "
-            "is that to the first option's picture, whose values lie in [-1, 1].",
+            "Gigabytes are 10^9 bytes; private pages and pages of mapped files together, if no more is said, and by "
+            "phase as sampled. The difference is that to the first option's picture, whose values lie in [-1, 1]. "
+            "Seconds are of one run on a machine that others used: they do not compare speeds.",
         ),
         reporting.Table(
             "Model offload to a GPU, by arithmetic",
             offload,
-            "Not run: `enable_model_cpu_offload` holds one network at a time on the GPU, with what a guided pass needs "
-            "beside it. The context of CUDA, the work space of its convolutions and the allocator's rounding come "
-            "on top.",
+            "Not run: `enable_model_cpu_offload` holds one network at a time on the GPU, with the activations of a "
+            "pass beside it, here of an image with guidance, the garment stream of both rows included. The context of "
+            "CUDA, the work space of its convolutions and the allocator's rounding come on top.",
         ),
     ]
     settings = {"presets": [base_preset, sr_preset], "dtype": "bfloat16", "steps": steps, "images": 1}

@@ -211,12 +211,18 @@ class TryOnService:
 
 
 def load_service(
-    model: str | None = None, dtype: str = "float32", device: str = "auto", preprocessor: str = "offline"
+    model: str | None = None,
+    dtype: str = "float32",
+    device: str = "auto",
+    preprocessor: str = "offline",
+    optimize: bool = False,
 ) -> TryOnService:
-    """Load a service by names, see `inference.load_pipeline` and `inference.load_preprocessor`."""
+    """Load a service by names, see `inference.load_pipeline`, `inference.load_preprocessor` and `pipe.optimize`."""
     from .inference import load_pipeline, load_preprocessor
 
     pipe = load_pipeline(model, dtype, device)
+    if optimize:
+        pipe.optimize(pipe.dtype)
     note = SHIPPED_WEIGHTS_NOTE if model is None else ""
     return TryOnService(pipe, load_preprocessor(preprocessor, pipe.device), note)
 

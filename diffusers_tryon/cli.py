@@ -23,10 +23,12 @@ from .cli_options import (
     LastStage,
     LowMemory,
     Model,
+    Optimize,
     Scheduler,
     SrGuidance,
     SrSteps,
     Steps,
+    resolve_dtype,
 )
 
 
@@ -167,8 +169,9 @@ def run(
         ),
     ] = None,
     last_stage: LastStage = None,
-    dtype: Dtype = "float32",
+    dtype: Dtype = None,
     device: Device = "auto",
+    optimize: Optimize = False,
     low_memory: LowMemory = False,
     steps: Steps = None,
     sr_steps: SrSteps = None,
@@ -236,9 +239,13 @@ def run(
     from .visualization import stages_picture
 
     logging.disable_progress_bar()  # of loading, which takes no time worth showing
-    pipe = load_pipeline(model, dtype, device, scheduler, low_memory)
+    pipe = load_pipeline(model, resolve_dtype(dtype, optimize), device, scheduler, low_memory)
+    how = str(pipe.dtype).removeprefix("torch.")
+    if optimize:
+        # One call is over before compiled networks have made up for the time that compiling takes.
+        how = pipe.optimize(pipe.dtype, compiled=False)
     if not quiet:
-        typer.echo(f"{resolve_model(model)}: {dtype} on {pipe.device}, seed {seed}")
+        typer.echo(f"{resolve_model(model)}: {how} on {pipe.device}, seed {seed}")
     pipe.set_progress_bar_config(disable=quiet)
     arguments = {name: value for name, value in chosen.items() if value is not None}
     arguments["generator"] = torch.Generator().manual_seed(seed)

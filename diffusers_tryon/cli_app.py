@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from .cli_options import MODEL_PANEL, Device, Dtype, Model
+from .cli_options import MODEL_PANEL, Device, Dtype, Model, Optimize, resolve_dtype
 
 
 _SERVER = "Server"
@@ -17,8 +17,9 @@ commands = typer.Typer()
 @commands.command()
 def app(
     model: Model = None,
-    dtype: Dtype = "float32",
+    dtype: Dtype = None,
     device: Device = "auto",
+    optimize: Optimize = False,
     preprocessor: Annotated[
         str,
         typer.Option(
@@ -79,7 +80,7 @@ def app(
     from .app_generation import load_service
 
     logging.disable_progress_bar()  # of loading, which takes no time worth showing
-    page = create_app(load_service(model, dtype, device, preprocessor))
+    page = create_app(load_service(model, resolve_dtype(dtype, optimize), device, preprocessor, optimize))
     url = launch_app(page, host, port, share, open_browser, queue_size)
     typer.echo(f"The app runs at {url} until Ctrl-C ends it.")
     page.block_thread()

@@ -16,10 +16,12 @@ from .cli_options import (
     Guidance,
     LastStage,
     Model,
+    Optimize,
     Scheduler,
     SrGuidance,
     SrSteps,
     Steps,
+    resolve_dtype,
 )
 
 
@@ -45,7 +47,7 @@ def evaluate(
     out: Annotated[Path, typer.Option(help="Folder for pictures, figures and tables; a call goes on with it.")],
     protocol: Annotated[str, typer.Option(help=f"What is measured and how: {_PROTOCOL_NAMES}.")] = "rendered",
     model: Model = None,
-    dtype: Dtype = "float32",
+    dtype: Dtype = None,
     device: Annotated[
         str,
         typer.Option(
@@ -53,6 +55,7 @@ def evaluate(
             rich_help_panel=MODEL_PANEL,
         ),
     ] = "auto",
+    optimize: Optimize = False,
     batch_size: Annotated[
         int, typer.Option(help="Cases that the model is given together.", min=1, rich_help_panel=MODEL_PANEL)
     ] = 8,
@@ -184,10 +187,11 @@ def evaluate(
     with joined_processes() as processes:
         position = processes.process_index, processes.num_processes
         if generated is None:
-            pipeline = _load(model, dtype, device, scheduler)
+            pipeline = _load(model, resolve_dtype(dtype, optimize), device, scheduler)
             cases, call = _cases(pipeline, call, pairing, **of_cases)
             _check_protocol(chosen, cases.has_reference)
-            produce(out, cases, pipeline, call, batch_size, *position, show_progress=processes.is_main_process)
+            show_progress = processes.is_main_process
+            produce(out, cases, pipeline, call, batch_size, *position, show_progress, optimize=optimize)
             is_paired = cases.has_reference
         else:
             check_pairing(pairing)

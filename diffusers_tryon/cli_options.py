@@ -25,11 +25,24 @@ Model = Annotated[
     ),
 ]
 Dtype = Annotated[
-    str, typer.Option(help="Type of the weights: float32, bfloat16 or float16.", rich_help_panel=MODEL_PANEL)
+    str | None,
+    typer.Option(
+        help="Type of the weights: float32, bfloat16, float16, or fastest: that which the device computes fastest with.",
+        show_default="float32, with --optimize fastest",
+        rich_help_panel=MODEL_PANEL,
+    ),
 ]
 Device = Annotated[
     str,
     typer.Option(help="cpu, cuda, cuda:1, mps ...; auto takes a GPU if there is one.", rich_help_panel=MODEL_PANEL),
+]
+Optimize = Annotated[
+    bool,
+    typer.Option(
+        "--optimize",
+        help="Set what makes the model fastest on the device; pictures differ by the rounding of the weights' type.",
+        rich_help_panel=MODEL_PANEL,
+    ),
 ]
 LowMemory = Annotated[
     bool,
@@ -79,3 +92,8 @@ LastStage = Annotated[
         rich_help_panel=SAMPLING_PANEL,
     ),
 ]
+
+
+def resolve_dtype(dtype: str | None, optimize: bool) -> str:
+    """The type of weights that `Dtype` and `Optimize` ask for, as `diffusers_tryon.inference.load_pipeline` wants it."""
+    return dtype or ("fastest" if optimize else "float32")

@@ -10,6 +10,7 @@ import torch
 from transformers.utils import logging
 
 from .checkpoints import shipped_checkpoint
+from .pipelines.optimization import best_settings
 from .pipelines.pipeline_tryon_cascade import TryOnCascadePipeline
 from .pipelines.stage_loading import load_in_turn
 from .pipelines.stages import STAGES
@@ -18,6 +19,7 @@ from .schedules import SCHEDULERS, swap_scheduler
 
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+FASTEST = "fastest"
 
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 
@@ -70,7 +72,8 @@ def load_pipeline(
 
     Args:
         model (`str`, *optional*): Folder or Hub id of a pipeline; the checkpoint that comes with the package if None.
-        dtype (`str`, *optional*, defaults to `"float32"`): Type of the weights, a key of `DTYPES`.
+        dtype (`str`, *optional*, defaults to `"float32"`): Type of the weights, a key of `DTYPES`, or "fastest": the
+            one that the device computes fastest with, see [`best_settings`].
         device (`str`, *optional*, defaults to `"auto"`): See [`resolve_device`].
         scheduler (`str`, *optional*): A key of `diffusers_tryon.schedules.SCHEDULERS` that replaces the scheduler of
             every stage.
@@ -79,15 +82,16 @@ def load_pipeline(
     Raises:
         ValueError: naming the argument that cannot be used.
     """
-    if dtype not in DTYPES:
-        raise ValueError(f"`dtype` must be one of {', '.join(DTYPES)}, got {dtype!r}.")
+    if dtype not in (*DTYPES, FASTEST):
+        raise ValueError(f"`dtype` must be one of {', '.join(DTYPES)}, {FASTEST}, got {dtype!r}.")
     if scheduler is not None and scheduler not in SCHEDULERS:
         raise ValueError(f"`scheduler` must be one of {', '.join(SCHEDULERS)}, got {scheduler!r}.")
     resolved_device = resolve_device(device)
+    resolved_dtype = best_settings(resolved_device).dtype if dtype == FASTEST else DTYPES[dtype]
     if low_memory:
-        pipe = load_in_turn(resolve_model(model), DTYPES[dtype], resolved_device)
+        pipe = load_in_turn(resolve_model(model), resolved_dtype, resolved_device)
     else:
-        pipe = TryOnCascadePipeline.from_pretrained(resolve_model(model), dtype=DTYPES[dtype]).to(resolved_device)
+        pipe = TryOnCascadePipeline.from_pretrained(resolve_model(model), dtype=resolved_dtype).to(resolved_device)
     return pipe if scheduler is None else with_scheduler(pipe, scheduler)
 
 

@@ -17,6 +17,7 @@ from PIL import Image
 from tiny_cascade import tiny_cascade
 
 from diffusers_tryon import TryOnCascadePipeline, __version__
+from diffusers_tryon.pipelines.optimization import best_settings
 from diffusers_tryon.schedules import SCHEDULERS, create_scheduler
 
 
@@ -29,11 +30,11 @@ OPTIONS = {
         "--person-photo", "--garment-photo", "--category", "--garment-type", "--person-index", "--preprocessor",
         "--model", "--agnostic-image", "--garment-image", "--person-pose", "--garment-pose", "--agnostic-mask", "--out",
         "--steps", "--sr-steps", "--guidance", "--sr-guidance", "--scheduler", "--seed", "--dtype", "--device",
-        "--low-memory", "--all-stages", "--height", "--width", "--last-stage", "--quiet", "--help",
+        "--optimize", "--low-memory", "--all-stages", "--height", "--width", "--last-stage", "--quiet", "--help",
     ],
     "app": [
-        "--model", "--dtype", "--device", "--preprocessor", "--host", "--port", "--share", "--open", "--no-open",
-        "--queue-size", "--help",
+        "--model", "--dtype", "--device", "--optimize", "--preprocessor", "--host", "--port", "--share", "--open",
+        "--no-open", "--queue-size", "--help",
     ],
     "convert": ["--out", "--config", "--prediction", "--ema", "--no-ema", "--help"],
     "import": [
@@ -41,8 +42,8 @@ OPTIONS = {
         "--workers", "--help",
     ],
     "evaluate": [
-        "--out", "--protocol", "--model", "--dtype", "--device", "--batch-size", "--dataset", "--split", "--pairing",
-        "--category", "--count", "--seed", "--size", "--steps", "--sr-steps", "--guidance", "--sr-guidance",
+        "--out", "--protocol", "--model", "--dtype", "--device", "--optimize", "--batch-size", "--dataset", "--split",
+        "--pairing", "--category", "--count", "--seed", "--size", "--steps", "--sr-steps", "--guidance", "--sr-guidance",
         "--scheduler", "--last-stage", "--generated", "--reference", "--masks", "--agnostic", "--help",
     ],
     "compare": ["--help"],
@@ -235,6 +236,18 @@ def test_weights_in_bfloat16(tiny_model, command):
     assert np.asarray(Image.open("out.png")).std() > 0
 
 
+@pytest.mark.parametrize("dtype, tolerance", [("float32", 1), (None, 24)])
+def test_an_optimized_model_makes_the_same_picture_within_the_rounding_of_its_type(
+    dtype, tolerance, tiny_model, command
+):
+    assert command(*run_arguments(tiny_model, out="plain.png"))[0] == 0
+    status, out, err = command(*run_arguments(tiny_model, dtype=dtype, device="cpu"), "--optimize")
+    settings = best_settings(torch.device("cpu"))._replace(**({"dtype": torch.float32} if dtype else {}))
+    assert status == 0 and f": {settings} on cpu, seed 0\n" in out, err
+    plain, optimized = (np.asarray(Image.open(name)).astype(int) for name in ("plain.png", "out.png"))
+    assert np.abs(plain - optimized).max() <= tolerance
+
+
 def test_quiet_prints_nothing(tiny_model, command):
     assert command(*run_arguments(tiny_model), "--quiet") == (0, "", "")
 
@@ -271,7 +284,7 @@ def bad_pose(content: object) -> Path:
         ({"scheduler": "karras"}, "`scheduler` must be one of ddpm, .*, got 'karras'"),
         ({"device": "toaster"}, "`device` must be .* got 'toaster'"),
         ({"device": "cuda:99"}, "`device` must be on this machine, which has no 'cuda:99'"),
-        ({"dtype": "int8"}, "`dtype` must be one of float32, bfloat16, float16, got 'int8'"),
+        ({"dtype": "int8"}, "`dtype` must be one of float32, bfloat16, float16, fastest, got 'int8'"),
         ({"steps": 0}, "`num_inference_steps` must be"),
         ({"last_stage": "third"}, "`last_stage` must be one of base, sr, got 'third'"),
         ({"out": "out.xyz"}, "`--out` must end in .png"),

@@ -49,6 +49,7 @@ def produce(
     process_index: int = 0,
     num_processes: int = 1,
     show_progress: bool = True,
+    optimize: bool = False,
 ) -> None:
     """Make this process's share of the pictures of an evaluation; what is there already is not made again.
 
@@ -63,6 +64,7 @@ def produce(
         batch_size (`int`, defaults to 8): Cases in a chunk, which the pipeline makes at once.
         process_index, num_processes (`int`): This process and how many there are.
         show_progress (`bool`, defaults to `True`): Draw a bar over the cases of this process.
+        optimize (`bool`, defaults to `False`): Optimise the pipeline with `pipeline.optimize`, in its dtype.
 
     Raises:
         ValueError: the cases are of another size than the pipeline's pictures, `call_arguments` holds what follows
@@ -80,7 +82,11 @@ def produce(
             f"`cases` must be of the size of the pipeline's pictures, height {size[0]} and width {size[1]}, got "
             f"{cases.size[0]} and {cases.size[1]}."
         )
-    claim_folder(folder, describe_settings(cases, pipeline, call_arguments, batch_size), process_index)
+    settings = describe_settings(cases, pipeline, call_arguments, batch_size)
+    if optimize:
+        # After the weights were described: packed ones cannot be read.
+        settings["model"]["optimized"] = str(pipeline.optimize(pipeline.dtype))
+    claim_folder(folder, settings, process_index)
     chunks = [range(first, min(first + batch_size, len(cases))) for first in range(0, len(cases), batch_size)]
     own = chunks[process_index::num_processes]
     threads = one_torch_thread() if pipeline.device.type == "cpu" else nullcontext()

@@ -71,8 +71,8 @@ def computes_bfloat16(capabilities: dict[str, bool | int | str]) -> bool:
     return any(capabilities.get(name, False) for name in ("avx512_bf16", "amx_bf16", "bf16"))
 
 
-def stays_float32(unet: ModelMixin, name: str) -> bool:
-    """Whether a network keeps the weight of this name in float32, whatever its dtype."""
+def stays_float32(unet: ModelMixin | type[ModelMixin], name: str) -> bool:
+    """Whether a network, or a class of them, keeps the weight of this name in float32, whatever its dtype."""
     return any(part in (unet._keep_in_fp32_modules or ()) for part in name.split("."))
 
 

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A cascade whose networks are in memory in turn: each is read when its stage begins and freed when the next does."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,6 +22,8 @@ from diffusers_tryon.process_memory import return_freed_memory
 
 
 Prepare = Callable[[str, ModelMixin], None]
+# As safetensors files call them.
+_DTYPE_NAMES = {torch.float32: "F32", torch.bfloat16: "BF16", torch.float16: "F16"}
 # Where a `torch.nn.Module` keeps what makes it large.
 _CONTENTS = ("_parameters", "_buffers", "_modules")
 
@@ -82,7 +84,8 @@ class WeightFiles(NamedTuple):
         folder (`Path`): Of the configuration and the weights.
         dtype (`torch.dtype`): That the weights get.
         variant (`str`, *optional*): Of the files' names.
-        disable_mmap (`bool`): Copy each tensor from the file instead of mapping the file.
+        disable_mmap (`bool`): Copy each tensor from the file instead of mapping the file, even where `dtype` is that
+            of the file.
     """
 
     network: type[ModelMixin]
@@ -101,7 +104,7 @@ class WeightFiles(NamedTuple):
             OSError: a file or a weight is missing, or a file is not whole.
             ValueError: a weight does not fit the configuration.
         """
-        if self.disable_mmap:
+        if self.disable_mmap or self._become_another_dtype():
             unet = self._read_without_mapping()
         else:
             # Unless told to look for safetensors alone, it names a pickle where a file is missing.
@@ -117,24 +120,38 @@ class WeightFiles(NamedTuple):
             raise OSError(f"the weights lack {missing[0]}{others}.")
         return unet
 
+    def _become_another_dtype(self) -> bool:
+        """Whether mapping saves nothing, since the weights of safetensors files are converted, and so copied."""
+        return any(
+            file.get_slice(key).get_dtype() != _DTYPE_NAMES.get(self.dtype)
+            for file in ([] if self.are_pickled() else self._open_files())
+            for key in file.keys()
+            if not stays_float32(self.network, key)
+        )
+
     def _read_without_mapping(self) -> ModelMixin:
         with init_empty_weights():
             unet = self.network.from_config(self.network.load_config(self.folder))
+        for file in self._open_files():
+            for key in file.keys():
+                dtype = torch.float32 if stays_float32(unet, key) else self.dtype
+                set_module_tensor_to_device(unet, key, "cpu", value=file.get_tensor(key), dtype=dtype)
+        return unet.eval()
+
+    def _open_files(self) -> Iterator[safe_open]:
+        """The safetensors files, one or the shards, each open until the next one is asked for."""
         stem, suffix = SAFETENSORS_WEIGHTS_NAME.split(".")
         name = stem if self.variant is None else f"{stem}.{self.variant}"
         whole = self.folder / f"{name}.{suffix}"
         paths = [whole] if whole.exists() else sorted(self.folder.glob(f"{name}-*-of-*.{suffix}"))
         if not paths:
-            raise OSError(f"there is no {whole.name}, which reading without mapping needs.")
+            raise OSError(f"there is no {whole.name}.")
         for path in paths:
             try:
                 with safe_open(path, framework="pt", backend="pread") as file:
-                    for key in file.keys():
-                        dtype = torch.float32 if stays_float32(unet, key) else self.dtype
-                        set_module_tensor_to_device(unet, key, "cpu", value=file.get_tensor(key), dtype=dtype)
+                    yield file
             except SafetensorError as error:
                 raise OSError(f"{path.name}: {error}") from error
-        return unet.eval()
 
 
 class LoadOnUseHook(ModelHook):
@@ -251,10 +268,10 @@ def load_in_turn(
             memory format or pack the weights. It changes the network in place, and not its dtype.
         variant (`str`, *optional*): As in `from_pretrained`.
         disable_mmap (`bool`, *optional*, defaults to `False`): Copy the weights from the file into memory, one tensor
-            at a time, where they would else lie in the file, mapped. The system can drop what is mapped and read it
-            again. But where `prepare` copies the weights, as packing and another memory format do, or where `dtype` is
-            not that of the file, the mapped ones are in memory beside the copies: then this halves the peak. The
-            images are the same within rounding, as the kernels add up in an order that depends on the alignment.
+            at a time, as is done anyway where `dtype` is not that of the file. They otherwise lie in the file, mapped:
+            the system can drop them and read them again. But where `prepare` copies weights, as packing and another
+            memory format do, the mapped ones are in memory beside the copies, and this halves the peak. Images may
+            differ by rounding: the order in which kernels add up depends on where in memory weights begin.
         **download_options: `revision`, `cache_dir`, `token`, `local_files_only` and `force_download`, as in
             `from_pretrained`.
 

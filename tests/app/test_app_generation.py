@@ -3,6 +3,7 @@
 """What the app does behind its buttons, without a browser."""
 
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +12,10 @@ import torch
 from PIL import Image, ImageFilter
 from tiny_cascade import tiny_cascade
 
-from diffusers_tryon.app_generation import Sampling, TryOnService
+from diffusers_tryon.app_generation import Sampling, TryOnService, load_service
 from diffusers_tryon.image_files import read_image
+from diffusers_tryon.models.chunked_attention import ChunkedAttentionProcessor
+from diffusers_tryon.pipelines.optimization import best_settings
 from diffusers_tryon.poses import load_pose
 from diffusers_tryon.preprocessing.errors import NoPersonError, UnreadablePhotoError
 from diffusers_tryon.schedules import SCHEDULERS, swap_scheduler
@@ -179,3 +182,15 @@ def test_bad_files_are_refused_and_the_next_call_works(service, tmp_path):
     with pytest.raises(ValueError, match="is not valid JSON"):
         service.try_on_prepared({**FILES, "person_pose": text}, QUICK)
     assert same(service.try_on_prepared(FILES, QUICK).image, expected_of_conditions(service.pipe, QUICK))
+
+
+def test_an_optimized_model_serves_calls_with_schedulers_of_their_own(tmp_path):
+    tiny_cascade().save_pretrained(tmp_path)
+    settings = {"dtype": "bfloat16", "device": "cpu", "optimize": True}
+    service = load_service(str(tmp_path), **settings)
+    assert service.pipe.dtype == torch.bfloat16
+    processors = service.pipe.base_unet.attn_processors.values()
+    is_chunked = best_settings(torch.device("cpu")).chunked_attention
+    assert any(isinstance(item, ChunkedAttentionProcessor) for item in processors) == is_chunked
+    other = replace(QUICK, scheduler="ddim")
+    assert service.try_on_prepared(FILES, other).image.size == (32, 32)

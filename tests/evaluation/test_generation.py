@@ -175,6 +175,18 @@ def test_settings_say_what_the_pictures_follow_from(whole, pipe):
     assert settings["model"]["call"] == CALL and settings["model"]["weights_sha256"] == weights_sha256(pipe)
 
 
+def test_an_optimized_model_makes_pictures_that_are_near_and_whose_settings_say_so(whole, cases, pipe, tmp_path):
+    folder = make(tmp_path / "optimized", cases, tiny_cascade(), optimize=True)
+    settings, plain = (json.loads((item / "settings.json").read_text()) for item in (folder, whole))
+    assert "float32, channels last" in settings["model"].pop("optimized")
+    assert settings == plain
+    for case_id in case_ids(folder):
+        near, expected = (np.asarray(Image.open(picture_path(item, "model", case_id))) for item in (folder, whole))
+        assert np.abs(near.astype(int) - expected).max() <= 1
+    with pytest.raises(ValueError, match="model.optimized was"):
+        make(folder, cases, pipe)
+
+
 def test_bad_arguments_are_refused_before_anything_is_written(cases, pipe, tmp_path):
     folder = tmp_path / "new"
     with pytest.raises(ValueError, match="`cases` must be of the size .* height 16 and width 16, got 32 and 32"):

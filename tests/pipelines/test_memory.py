@@ -24,6 +24,23 @@ def test_model_offload_follows_the_sequence(expected):
     assert torch.equal(pipe(**cascade_inputs()).images, expected), "the hooks are there again after a call"
 
 
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_model_offload_holds_one_network_at_a_time_on_a_gpu(expected):
+    pipe = tiny_cascade()
+    sizes = [sum(parameter.nbytes for parameter in unet.parameters()) for unet in (pipe.base_unet, pipe.sr_unet)]
+    pipe.enable_model_cpu_offload()
+    before, held = torch.cuda.memory_allocated(), []
+
+    def record(pipe, step, timestep, tensors):
+        held.append([unet.device.type for unet in (pipe.base_unet, pipe.sr_unet)])
+        return tensors
+
+    images = pipe(**cascade_inputs(), callback_on_step_end=record).images
+    assert held == [["cuda", "cpu"]] * 3 + [["cpu", "cuda"]] * 2
+    assert torch.cuda.memory_allocated() - before < min(sizes), "neither network stays there after the call"
+    torch.testing.assert_close(images.cpu(), expected, rtol=0, atol=1e-2)
+
+
 def test_offloaded_networks_encode_garments(expected):
     pipe = tiny_cascade()
     pipe.enable_model_cpu_offload(device="cpu")

@@ -109,6 +109,13 @@ def test_networks_of_the_reference_kind_from_pickles(tmp_path):
     assert torch.equal(images(load_in_turn(tmp_path, torch.bfloat16)), expected)
 
 
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_networks_come_and_go_on_a_gpu(folder):
+    whole, pipe = TryOnCascadePipeline.from_pretrained(folder).to("cuda"), load_in_turn(folder, device="cuda")
+    assert pipe.device.type == "cuda"
+    assert torch.equal(images(pipe), images(whole)) and is_empty(pipe)
+
+
 def test_garments_are_encoded_by_one_network_after_the_other(folder, plain):
     inputs = cascade_inputs()
     garment = {name: inputs.pop(name) for name in ("garment_image", "garment_pose")}
@@ -247,6 +254,17 @@ def test_optimized_networks_in_turn_are_those_optimized_whole(plain, tmp_path, d
     assert pipe.dtype == dtype
 
 
+def test_what_becomes_another_dtype_is_not_mapped_beside_its_copy(plain, tmp_path):
+    plain.save_pretrained(tmp_path)
+    mapped = []
+    for dtype in (torch.float32, torch.bfloat16):
+        pipe = load_in_turn(
+            tmp_path, dtype, prepare=lambda *_: mapped.append(str(tmp_path) in Path("/proc/self/maps").read_text())
+        )
+        images(pipe, last_stage="base")
+    assert mapped == [True, False]
+
+
 def test_networks_in_turn_are_not_compiled(folder):
     pipe = load_in_turn(folder)
     with pytest.raises(ValueError, match="loaded in turn are not compiled"):
@@ -276,7 +294,7 @@ def test_weights_that_cannot_be_read_are_named_and_nothing_is_lost(plain, tmp_pa
     if fault == "incomplete":
         save_file({key: tensor for key, tensor in weights.items() if key != "conv_in.bias"}, path)
     elif fault == "truncated":
-        path.write_bytes(content[:1000])
+        path.write_bytes(content[:-1000])
     else:
         path.unlink()
     pipe = load_in_turn(tmp_path, disable_mmap=disable_mmap)
