@@ -12,7 +12,7 @@ from diffusers_tryon.poses import NUM_KEYPOINTS
 
 
 if TYPE_CHECKING:
-    from diffusers_tryon.models.unet_parallel import GarmentFeatures
+    from diffusers_tryon.models.unet_parallel import EncodedConditions, GarmentFeatures
 
 
 # Columns of `conditioning_mask`.
@@ -54,6 +54,7 @@ class ParallelUNetInputsMixin:
         garment_pose: torch.Tensor | None,
         low_res_image: torch.Tensor | None,
         garment_features: "GarmentFeatures | None",
+        encoded_conditions: "EncodedConditions | None",
     ) -> None:
         batch_size, size = sample.shape[0], sample.shape[-2:]
         self._check_size("sample", sample)
@@ -70,13 +71,23 @@ class ParallelUNetInputsMixin:
         ):
             if image is not None:
                 self._check_image(name, image, batch_size, size)
-        if person_pose is None:
-            raise ValueError("`person_pose` must be given.")
+        if (person_pose is None) == (encoded_conditions is None):
+            raise ValueError("`person_pose` must be given, or `encoded_conditions` in its place.")
+        if encoded_conditions is not None:
+            if garment_features is None:
+                raise ValueError("`encoded_conditions` go with `garment_features`, not with `garment_image`.")
+            if encoded_conditions.vector.shape[0] != batch_size:
+                raise ValueError(
+                    f"`encoded_conditions` must have batch {batch_size}, got {encoded_conditions.vector.shape[0]}."
+                )
         self._check_pose("person_pose", person_pose, batch_size)
         self._check_pose("garment_pose", garment_pose, batch_size)
         if garment_features is not None:
             num_maps = sum(compress(self.config.layers_per_block, self.config.attention_levels))
-            batches = [[feature.shape[0] for feature in features] for features in garment_features]
+            batches = [
+                [batch_size if feature is None else feature.shape[0] for feature in features]
+                for features in garment_features
+            ]
             if batches != [[batch_size] * num_maps] * 2:
                 raise ValueError(
                     f"`garment_features` must hold {num_maps} maps down and up of batch {batch_size}, "

@@ -26,25 +26,51 @@ class GarmentFeatures(NamedTuple):
     """Feature maps of the garment stream that the person stream's cross-attentions read.
 
     Attributes:
-        down (`tuple[torch.Tensor, ...]`): one (B, C, h, w) map per person down block with cross-attention, in order.
-        up (`tuple[torch.Tensor, ...]`): the same for the up path, in the order in which they are used.
+        down (`tuple[torch.Tensor | None, ...]`): one (B, C, h, w) map per person down block with cross-attention, in
+            order. `None` stands for a map of zeros, a dropped garment, in all rows.
+        up (`tuple[torch.Tensor | None, ...]`): the same for the up path, in the order in which they are used.
     """
 
-    down: tuple[torch.Tensor, ...]
-    up: tuple[torch.Tensor, ...]
+    down: tuple[torch.Tensor | None, ...]
+    up: tuple[torch.Tensor | None, ...]
 
     def masked(self, keep: torch.Tensor) -> "GarmentFeatures":
         """Zero the rows in which `keep`, bool (B, 1), is False."""
         keep = keep[:, :, None, None]
         return GarmentFeatures(
-            tuple(feature * keep.to(feature.device) for feature in self.down),
-            tuple(feature * keep.to(feature.device) for feature in self.up),
+            tuple(None if feature is None else feature * keep.to(feature.device) for feature in self.down),
+            tuple(None if feature is None else feature * keep.to(feature.device) for feature in self.up),
         )
 
 
-# Programs from `torch.export` that take or return features can then be saved, and loaded without unsafe pickles.
-_register_namedtuple(GarmentFeatures, serialized_type_name="diffusers_tryon.GarmentFeatures")
-torch.serialization.add_safe_globals([GarmentFeatures])
+class EncodedConditions(NamedTuple):
+    """Poses and noise levels as the blocks read them: all of the conditioning that is the same at every timestep.
+
+    Attributes:
+        vector (`torch.Tensor`): (B, V), to which the timestep's embedding is added.
+        pose_tokens (`torch.Tensor`): (B, T, E).
+    """
+
+    vector: torch.Tensor
+    pose_tokens: torch.Tensor
+
+
+class PersonFeatures(NamedTuple):
+    """What the person stream's way down leaves for its way up.
+
+    Attributes:
+        hidden_states (`torch.Tensor`): (B, C, h, w) of the coarsest level.
+        skips (`tuple[torch.Tensor, ...]`): one (B, C, h, w) map per down block, in order.
+    """
+
+    hidden_states: torch.Tensor
+    skips: tuple[torch.Tensor, ...]
+
+
+# Programs from `torch.export` that take or return these can then be saved, and loaded without unsafe pickles.
+for _features in (GarmentFeatures, EncodedConditions, PersonFeatures):
+    _register_namedtuple(_features, serialized_type_name=f"diffusers_tryon.{_features.__name__}")
+    torch.serialization.add_safe_globals([_features])
 
 
 @dataclass
@@ -52,9 +78,11 @@ class ParallelUNetOutput(BaseOutput):
     """
     Args:
         sample (`torch.Tensor`): (B, 3, height, width), the prediction (noise, velocity or clean image, as trained).
+        person_features ([`PersonFeatures`], *optional*): of the way down, if asked for.
     """
 
     sample: torch.Tensor
+    person_features: PersonFeatures | None = None
 
 
 # Embeddings of the poses, the timestep and the noise levels
@@ -227,12 +255,17 @@ class ParallelUNetBlock(nn.Module):
         if skip is not None:
             hidden_states = torch.cat([hidden_states, skip], dim=1)  # (B, C_in, h, w)
         hidden_states = self.residual_block(hidden_states, vector)  # (B, C, h, w)
+        size = hidden_states.shape[-2:]
         if self.has_attention:
-            size = hidden_states.shape[-2:]
             tokens = self.norm_self(hidden_states).flatten(2).transpose(1, 2)  # (B, hw, C)
             tokens = self.self_attention(tokens, tokens, pose_tokens)  # (B, hw, C)
             hidden_states = hidden_states + tokens.transpose(1, 2).unflatten(2, size)
 
+        if self.has_attention and garment_feature is None:
+            # Zeros become the norm's bias: all keys are alike, and what attention returns is their one value.
+            value = self.cross_attention.to_v(self.norm_garment.bias[None])  # (1, C)
+            hidden_states = hidden_states + self.cross_attention.to_out[0](value)[:, :, None, None]
+        elif self.has_attention:
             tokens = self.norm_cross(hidden_states).flatten(2).transpose(1, 2)  # (B, hw, C)
             garment_tokens = self.norm_garment(garment_feature).flatten(2).transpose(1, 2)  # (B, hw, C)
             tokens = self.cross_attention(tokens, garment_tokens)  # (B, hw, C)
@@ -476,8 +509,7 @@ class ParallelUNetModel(ModelMixin, ConfigMixin, AttentionMixin, PeftAdapterMixi
                     "`encode_garment` needs `timestep` and `person_pose`: this network's garment stream sees both "
                     "(`garment_time_conditioning` is set)."
                 )
-            vector, _ = self._embed_conditions(
-                timestep,
+            conditions = self._embed_conditions(
                 person_pose,
                 garment_pose,
                 agnostic_noise_level,
@@ -486,6 +518,7 @@ class ParallelUNetModel(ModelMixin, ConfigMixin, AttentionMixin, PeftAdapterMixi
                 keep,
                 dtype,
             )
+            vector = conditions.vector + self._embed_timestep(timestep, conditions.vector)
         else:
             vector, _ = self._embed_garment_conditions(garment_pose, garment_noise_level, keep, dtype)
 
@@ -510,6 +543,44 @@ class ParallelUNetModel(ModelMixin, ConfigMixin, AttentionMixin, PeftAdapterMixi
                 hidden_states = self.garment_upsamplers[index](hidden_states)
         return GarmentFeatures(tuple(down_features), tuple(up_features))
 
+    @apply_forward_hook
+    def encode_conditions(
+        self,
+        person_pose: torch.Tensor,
+        garment_pose: torch.Tensor | None = None,
+        agnostic_noise_level: torch.Tensor | None = None,
+        garment_noise_level: torch.Tensor | None = None,
+        low_res_noise_level: torch.Tensor | None = None,
+        conditioning_mask: torch.Tensor | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> EncodedConditions:
+        r"""
+        Embed what the network is told beside images and timestep: once for all steps.
+
+        Args:
+            person_pose, garment_pose, agnostic_noise_level, garment_noise_level, low_res_noise_level,
+                conditioning_mask: as in `forward`. The time and the low-resolution level are never dropped.
+            dtype (`torch.dtype`, *optional*): of the pictures that `forward` will get; the network's if not given.
+
+        Returns:
+            [`EncodedConditions`]
+        """
+        self._check_pose("person_pose", person_pose, person_pose.shape[0])
+        self._check_pose("garment_pose", garment_pose, person_pose.shape[0])
+        return self._embed_conditions(
+            person_pose,
+            garment_pose,
+            agnostic_noise_level,
+            garment_noise_level,
+            low_res_noise_level,
+            self._expand_mask(conditioning_mask, person_pose.shape[0], person_pose.device),
+            dtype or self.dtype,
+        )
+
+    def null_features(self, garment_features: GarmentFeatures) -> GarmentFeatures:
+        """The features of a dropped garment, in place of `garment_features`."""
+        return GarmentFeatures((None,) * len(garment_features.down), (None,) * len(garment_features.up))
+
     def forward(
         self,
         sample: torch.Tensor,
@@ -524,8 +595,11 @@ class ParallelUNetModel(ModelMixin, ConfigMixin, AttentionMixin, PeftAdapterMixi
         low_res_noise_level: torch.Tensor | None = None,
         conditioning_mask: torch.Tensor | None = None,
         garment_features: GarmentFeatures | None = None,
+        encoded_conditions: EncodedConditions | None = None,
+        person_features: PersonFeatures | None = None,
+        return_person_features: bool = False,
         return_dict: bool = True,
-    ) -> ParallelUNetOutput | tuple[torch.Tensor]:
+    ) -> ParallelUNetOutput | tuple[torch.Tensor] | tuple[torch.Tensor, PersonFeatures]:
         r"""
         Predict the noise, velocity or clean picture (as trained) of a noisy one.
 
@@ -535,7 +609,8 @@ class ParallelUNetModel(ModelMixin, ConfigMixin, AttentionMixin, PeftAdapterMixi
             agnostic_image (`torch.Tensor`): (B, 3, height, width) in [-1, 1], the person without the garment.
             garment_image (`torch.Tensor`, *optional*): (B, 3, height, width) in [-1, 1], the garment on white. Either
                 this or `garment_features`.
-            person_pose (`torch.Tensor`): (B, 18, 3), x, y and visibility in [0, 1], OpenPose order.
+            person_pose (`torch.Tensor`, *optional*): (B, 18, 3), x, y and visibility in [0, 1], OpenPose order. Either
+                this or `encoded_conditions`.
             garment_pose (`torch.Tensor`, *optional*): (B, 18, 3); `None` or a row without visible points is a garment
                 laid flat.
             low_res_image (`torch.Tensor`, *optional*): (B, 3, height, width), the previous stage's picture in
@@ -546,16 +621,27 @@ class ParallelUNetModel(ModelMixin, ConfigMixin, AttentionMixin, PeftAdapterMixi
             conditioning_mask (`torch.Tensor`, *optional*): bool, (B,) or (B, 4) with columns agnostic image, garment,
                 person pose, garment pose; `False` drops the condition. `None` keeps all.
             garment_features ([`GarmentFeatures`], *optional*): from `encode_garment`, in place of `garment_image`.
+            encoded_conditions ([`EncodedConditions`], *optional*): from `encode_conditions` with the same
+                `conditioning_mask`, in place of the poses and noise levels; goes with `garment_features`.
+            person_features ([`PersonFeatures`], *optional*): of another timestep, in place of the way down: an
+                approximation, for which neither the noisy picture nor the other images are looked at.
+            return_person_features (`bool`, defaults to `False`): whether to return the [`PersonFeatures`] as well.
             return_dict (`bool`, defaults to `True`): whether to return a [`ParallelUNetOutput`] or a tuple.
 
         Returns:
-            [`ParallelUNetOutput`] or `tuple`: the prediction, (B, 3, height, width).
+            [`ParallelUNetOutput`] or `tuple`: the prediction, (B, 3, height, width), and what else was asked for.
         """
         self._check_inputs(
-            sample, agnostic_image, garment_image, person_pose, garment_pose, low_res_image, garment_features
+            sample,
+            agnostic_image,
+            garment_image,
+            person_pose,
+            garment_pose,
+            low_res_image,
+            garment_features,
+            encoded_conditions,
         )
-        batch_size, dtype = sample.shape[0], sample.dtype
-        keep = self._expand_mask(conditioning_mask, batch_size, sample.device)  # 4 x (B, 1)
+        keep = self._expand_mask(conditioning_mask, sample.shape[0], sample.device)  # 4 x (B, 1)
         if garment_features is None:
             garment_features = self.encode_garment(
                 garment_image,
@@ -570,29 +656,28 @@ class ParallelUNetModel(ModelMixin, ConfigMixin, AttentionMixin, PeftAdapterMixi
         if conditioning_mask is not None:
             garment_features = garment_features.masked(keep[1])
             agnostic_image = agnostic_image * keep[0][:, :, None, None]
-        vector, pose_tokens = self._embed_conditions(
-            timestep,
-            person_pose,
-            garment_pose,
-            agnostic_noise_level,
-            garment_noise_level,
-            low_res_noise_level,
-            keep,
-            dtype,
-        )  # (B, V), (B, 36, E)
+        if encoded_conditions is None:
+            encoded_conditions = self._embed_conditions(
+                person_pose,
+                garment_pose,
+                agnostic_noise_level,
+                garment_noise_level,
+                low_res_noise_level,
+                keep,
+                sample.dtype,
+            )
+        vector = encoded_conditions.vector
+        vector = vector + self._embed_timestep(timestep, vector)  # (B, V)
+        pose_tokens = encoded_conditions.pose_tokens  # (B, 36, E)
+        if person_features is None:
+            images = [agnostic_image, sample] + ([low_res_image] if self.config.low_res_conditioning else [])
+            person_features = self._run_down(images, vector, pose_tokens, garment_features.down)
 
-        images = [agnostic_image, sample] + ([low_res_image] if self.config.low_res_conditioning else [])
-        hidden_states = F.pixel_unshuffle(torch.cat(images, dim=1), self.config.patch_size)  # (B, 3npp, H/p, W/p)
-        hidden_states = self.conv_in(hidden_states)  # (B, C_0, H/p, W/p)
-        down_features, up_features = list(garment_features.down), list(garment_features.up)
-        skips = []
-        for level, blocks in enumerate(self.down_blocks):
-            for block in blocks:
-                garment_feature = down_features.pop(0) if block.has_attention else None
-                hidden_states = self._run_block(block, hidden_states, vector, None, pose_tokens, garment_feature)
-                skips.append(hidden_states)  # (B, C_l, h, w)
-            if level < len(self.downsamplers):
-                hidden_states = self.downsamplers[level](hidden_states)  # (B, C_l, h / 2, w / 2)
+        hidden_states, skips, up_features = (
+            person_features.hidden_states,
+            list(person_features.skips),
+            list(garment_features.up),
+        )
         for index, blocks in enumerate(self.up_blocks):
             for block in blocks:
                 garment_feature = up_features.pop(0) if block.has_attention else None
@@ -605,17 +690,42 @@ class ParallelUNetModel(ModelMixin, ConfigMixin, AttentionMixin, PeftAdapterMixi
         hidden_states = self.conv_out(F.silu(self.norm_out(hidden_states)))  # (B, 3pp, H/p, W/p)
         output = F.pixel_shuffle(hidden_states, self.config.patch_size)  # (B, 3, H, W)
         if not return_dict:
-            return (output,)
-        return ParallelUNetOutput(sample=output)
+            return (output, person_features) if return_person_features else (output,)
+        return ParallelUNetOutput(sample=output, person_features=person_features if return_person_features else None)
+
+    def _run_down(
+        self,
+        images: list[torch.Tensor],
+        vector: torch.Tensor,
+        pose_tokens: torch.Tensor,
+        garment_features: tuple[torch.Tensor | None, ...],
+    ) -> PersonFeatures:
+        """The way down of the person stream, from (B, 3, H, W) each."""
+        hidden_states = F.pixel_unshuffle(torch.cat(images, dim=1), self.config.patch_size)  # (B, 3npp, H/p, W/p)
+        hidden_states = self.conv_in(hidden_states)  # (B, C_0, H/p, W/p)
+        down_features = list(garment_features)
+        skips = []
+        for level, blocks in enumerate(self.down_blocks):
+            for block in blocks:
+                garment_feature = down_features.pop(0) if block.has_attention else None
+                hidden_states = self._run_block(block, hidden_states, vector, None, pose_tokens, garment_feature)
+                skips.append(hidden_states)  # (B, C_l, h, w)
+            if level < len(self.downsamplers):
+                hidden_states = self.downsamplers[level](hidden_states)  # (B, C_l, h / 2, w / 2)
+        return PersonFeatures(hidden_states, tuple(skips))
 
     def _run_block(self, block: ParallelUNetBlock, *args: torch.Tensor | None) -> torch.Tensor:
         if torch.is_grad_enabled() and self.gradient_checkpointing:
             return self._gradient_checkpointing_func(block, *args)
         return block(*args)
 
+    def _embed_timestep(self, timestep: torch.Tensor, vector: torch.Tensor) -> torch.Tensor:
+        """What is added to a conditioning vector, (B, V)."""
+        self._check_level("timestep", timestep, vector.shape[0])
+        return self.time_embedding(expand_level(timestep, vector), vector.dtype)
+
     def _embed_conditions(
         self,
-        timestep: torch.Tensor,
         person_pose: torch.Tensor,
         garment_pose: torch.Tensor | None,
         agnostic_noise_level: torch.Tensor | None,
@@ -623,19 +733,16 @@ class ParallelUNetModel(ModelMixin, ConfigMixin, AttentionMixin, PeftAdapterMixi
         low_res_noise_level: torch.Tensor | None,
         keep: tuple[torch.Tensor, ...],
         dtype: torch.dtype,
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """The FiLM vector, (B, V), and both poses' tokens, (B, 36, E). Time and low-res level are never dropped."""
-        self._check_level("timestep", timestep, keep[0].shape[0])
+    ) -> EncodedConditions:
         self._check_level("agnostic_noise_level", agnostic_noise_level, keep[0].shape[0])
         self._check_level("low_res_noise_level", low_res_noise_level, keep[0].shape[0])
         vector, garment_tokens = self._embed_garment_conditions(garment_pose, garment_noise_level, keep, dtype)
         tokens, pooled = self.person_pose_embedding(person_pose.to(dtype))
         vector = vector + pooled * keep[2]
-        vector = vector + self.time_embedding(expand_level(timestep, keep[0]), dtype)
         vector = vector + self.agnostic_noise_embedding(expand_level(agnostic_noise_level, keep[0]), dtype) * keep[0]
         if self.config.low_res_conditioning:
             vector = vector + self.low_res_noise_embedding(expand_level(low_res_noise_level, keep[0]), dtype)
-        return vector, torch.cat([tokens * keep[2][:, :, None], garment_tokens], dim=1)
+        return EncodedConditions(vector, torch.cat([tokens * keep[2][:, :, None], garment_tokens], dim=1))
 
     def _embed_garment_conditions(
         self,

@@ -14,7 +14,13 @@ from diffusers.utils.accelerate_utils import apply_forward_hook
 from torch import nn
 
 from diffusers_tryon.models.inputs import ParallelUNetInputsMixin, expand_level
-from diffusers_tryon.models.unet_parallel import AttentionProcessor, GarmentFeatures, ParallelUNetOutput
+from diffusers_tryon.models.unet_parallel import (
+    AttentionProcessor,
+    EncodedConditions,
+    GarmentFeatures,
+    ParallelUNetOutput,
+    PersonFeatures,
+)
 from diffusers_tryon.poses import NUM_KEYPOINTS
 
 
@@ -577,8 +583,7 @@ class ReferenceParallelUNetModel(ModelMixin, ConfigMixin, AttentionMixin, PeftAd
         self._check_image("garment_image", garment_image, batch_size, garment_image.shape[-2:])
         self._check_pose("person_pose", person_pose, batch_size)
         self._check_pose("garment_pose", garment_pose, batch_size)
-        vector, _ = self._embed_conditions(
-            timestep,
+        conditions = self._embed_conditions(
             person_pose,
             garment_pose,
             agnostic_noise_level,
@@ -587,7 +592,47 @@ class ReferenceParallelUNetModel(ModelMixin, ConfigMixin, AttentionMixin, PeftAd
             self._expand_mask(conditioning_mask, batch_size, garment_image.device),
             garment_image.dtype,
         )
+        vector = conditions.vector + self._embed_timestep(timestep, conditions.vector)
         return self._run_garment_stream(garment_image, vector)
+
+    @apply_forward_hook
+    def encode_conditions(
+        self,
+        person_pose: torch.Tensor,
+        garment_pose: torch.Tensor | None = None,
+        agnostic_noise_level: torch.Tensor | None = None,
+        garment_noise_level: torch.Tensor | None = None,
+        low_res_noise_level: torch.Tensor | None = None,
+        conditioning_mask: torch.Tensor | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> EncodedConditions:
+        r"""
+        Embed what the network is told beside images and timestep: once for all steps.
+
+        Args:
+            person_pose, garment_pose, agnostic_noise_level, garment_noise_level, low_res_noise_level,
+                conditioning_mask: as in `forward`. The time and the low-resolution level are never dropped.
+            dtype (`torch.dtype`, *optional*): of the pictures that `forward` will get; the network's if not given.
+
+        Returns:
+            [`EncodedConditions`]
+        """
+        self._check_pose("person_pose", person_pose, person_pose.shape[0])
+        self._check_pose("garment_pose", garment_pose, person_pose.shape[0])
+        return self._embed_conditions(
+            person_pose,
+            garment_pose,
+            agnostic_noise_level,
+            garment_noise_level,
+            low_res_noise_level,
+            self._expand_mask(conditioning_mask, person_pose.shape[0], person_pose.device),
+            dtype or self.dtype,
+        )
+
+    def null_features(self, garment_features: GarmentFeatures) -> GarmentFeatures:
+        """The features of a dropped garment, in place of `garment_features`: zeros, among which a query can still
+        choose the learned null key."""
+        return GarmentFeatures(*(tuple(map(torch.zeros_like, features)) for features in garment_features))
 
     def forward(
         self,
@@ -603,8 +648,11 @@ class ReferenceParallelUNetModel(ModelMixin, ConfigMixin, AttentionMixin, PeftAd
         low_res_noise_level: torch.Tensor | None = None,
         conditioning_mask: torch.Tensor | None = None,
         garment_features: GarmentFeatures | None = None,
+        encoded_conditions: EncodedConditions | None = None,
+        person_features: PersonFeatures | None = None,
+        return_person_features: bool = False,
         return_dict: bool = True,
-    ) -> ParallelUNetOutput | tuple[torch.Tensor]:
+    ) -> ParallelUNetOutput | tuple[torch.Tensor] | tuple[torch.Tensor, PersonFeatures]:
         r"""
         Predict the noise, velocity or clean picture (as trained) of a noisy one.
 
@@ -615,8 +663,8 @@ class ReferenceParallelUNetModel(ModelMixin, ConfigMixin, AttentionMixin, PeftAd
             agnostic_image (`torch.Tensor`): (B, 3, height, width) in [-1, 1], the person without the garment.
             garment_image (`torch.Tensor`, *optional*): (B, 3, height, width) in [-1, 1], the garment on white. Either
                 this or `garment_features`.
-            person_pose (`torch.Tensor`): (B, 18, 3), x, y and visibility in [0, 1], OpenPose order; the visibility is
-                not read.
+            person_pose (`torch.Tensor`, *optional*): (B, 18, 3), x, y and visibility in [0, 1], OpenPose order; the
+                visibility is not read. Either this or `encoded_conditions`.
             garment_pose (`torch.Tensor`, *optional*): (B, 18, 3); `None` or a row without visible points is dropped.
             low_res_image (`torch.Tensor`, *optional*): (B, 3, height, width), the previous stage's picture in
                 [-1, 1], already upsampled (nearest) and noised; required by and only for networks with
@@ -628,39 +676,48 @@ class ReferenceParallelUNetModel(ModelMixin, ConfigMixin, AttentionMixin, PeftAd
                 person pose, garment pose; `False` drops the condition. `None` keeps all.
             garment_features ([`GarmentFeatures`], *optional*): from `encode_garment` at the same timestep, in place
                 of `garment_image`.
+            encoded_conditions ([`EncodedConditions`], *optional*): from `encode_conditions` with the same
+                `conditioning_mask`, in place of the poses and noise levels; goes with `garment_features`.
+            person_features ([`PersonFeatures`], *optional*): of another timestep, in place of the way down: an
+                approximation, for which neither the noisy picture nor the agnostic image is looked at.
+            return_person_features (`bool`, defaults to `False`): whether to return the [`PersonFeatures`] as well.
             return_dict (`bool`, defaults to `True`): whether to return a [`ParallelUNetOutput`] or a tuple.
 
         Returns:
-            [`ParallelUNetOutput`] or `tuple`: the prediction, (B, 3, height, width).
+            [`ParallelUNetOutput`] or `tuple`: the prediction, (B, 3, height, width), and what else was asked for.
         """
         self._check_inputs(
-            sample, agnostic_image, garment_image, person_pose, garment_pose, low_res_image, garment_features
-        )
-        keep = self._expand_mask(conditioning_mask, sample.shape[0], sample.device)  # 4 x (B, 1)
-        vector, context = self._embed_conditions(
-            timestep,
+            sample,
+            agnostic_image,
+            garment_image,
             person_pose,
             garment_pose,
-            agnostic_noise_level,
-            garment_noise_level,
-            low_res_noise_level,
-            keep,
-            sample.dtype,
-        )  # (B, V), (B, 2T, E)
+            low_res_image,
+            garment_features,
+            encoded_conditions,
+        )
+        keep = self._expand_mask(conditioning_mask, sample.shape[0], sample.device)  # 4 x (B, 1)
+        if encoded_conditions is None:
+            encoded_conditions = self._embed_conditions(
+                person_pose,
+                garment_pose,
+                agnostic_noise_level,
+                garment_noise_level,
+                low_res_noise_level,
+                keep,
+                sample.dtype,
+            )
+        vector, context = encoded_conditions  # (B, V), (B, 2T, E)
+        vector = vector + self._embed_timestep(timestep, vector)
         if garment_features is None:
             garment_features = self._run_garment_stream(garment_image, vector)
+        if person_features is None:
+            images = [agnostic_image * keep[0][:, :, None, None], sample]
+            images += [low_res_image] if self.config.low_res_conditioning else []
+            person_features = self._run_down(images, vector, context, garment_features.down, keep[1])
 
-        images = [agnostic_image * keep[0][:, :, None, None], sample]
-        images += [low_res_image] if self.config.low_res_conditioning else []
-        hidden_states = self.conv_in(torch.cat(images, dim=1))  # (B, C_0, H, W)
-        down_features, up_features = list(garment_features.down), list(garment_features.up)
-        skips = []
-        for blocks, downsampler in zip(self.down_blocks, self.downsamplers, strict=True):
-            for block in blocks:
-                garment_feature = down_features.pop(0) if block.has_attention else None
-                hidden_states = self._run_block(block, hidden_states, vector, None, context, garment_feature, keep[1])
-                skips.append(hidden_states * 2**-0.5)  # (B, C_l, h, w)
-            hidden_states = downsampler(hidden_states)  # (B, C_l+1, h / 2, w / 2); the same size behind the coarsest
+        hidden_states, skips = person_features.hidden_states, list(person_features.skips)
+        up_features = list(garment_features.up)
         for index, blocks in enumerate(self.up_blocks):
             for block in blocks:
                 garment_feature = up_features.pop(0) if block.has_attention else None
@@ -676,8 +733,28 @@ class ReferenceParallelUNetModel(ModelMixin, ConfigMixin, AttentionMixin, PeftAd
             hidden_states = torch.cat([hidden_states, low_res_image], dim=1)  # (B, C_0 + 3, H, W)
         output = self.conv_out(hidden_states)  # (B, 3, H, W)
         if not return_dict:
-            return (output,)
-        return ParallelUNetOutput(sample=output)
+            return (output, person_features) if return_person_features else (output,)
+        return ParallelUNetOutput(sample=output, person_features=person_features if return_person_features else None)
+
+    def _run_down(
+        self,
+        images: list[torch.Tensor],
+        vector: torch.Tensor,
+        context: torch.Tensor,
+        garment_features: tuple[torch.Tensor, ...],
+        keep_garment: torch.Tensor,
+    ) -> PersonFeatures:
+        """The way down of the person stream, from (B, 3, H, W) each."""
+        hidden_states = self.conv_in(torch.cat(images, dim=1))  # (B, C_0, H, W)
+        down_features = list(garment_features)
+        skips = []
+        for blocks, downsampler in zip(self.down_blocks, self.downsamplers, strict=True):
+            for block in blocks:
+                feature = down_features.pop(0) if block.has_attention else None
+                hidden_states = self._run_block(block, hidden_states, vector, None, context, feature, keep_garment)
+                skips.append(hidden_states * 2**-0.5)  # (B, C_l, h, w)
+            hidden_states = downsampler(hidden_states)  # (B, C_l+1, h / 2, w / 2); the same size behind the coarsest
+        return PersonFeatures(hidden_states, tuple(skips))
 
     def _run_garment_stream(self, garment_image: torch.Tensor, vector: torch.Tensor) -> GarmentFeatures:
         hidden_states = self.garment_conv_in(garment_image)  # (B, C_0, H, W)
@@ -702,9 +779,13 @@ class ReferenceParallelUNetModel(ModelMixin, ConfigMixin, AttentionMixin, PeftAd
             return self._gradient_checkpointing_func(block, *args)
         return block(*args)
 
+    def _embed_timestep(self, timestep: torch.Tensor, vector: torch.Tensor) -> torch.Tensor:
+        """What is added to a conditioning vector, (B, V)."""
+        self._check_level("timestep", timestep, vector.shape[0])
+        return self.time_embedding(cosine_log_snr(expand_level(timestep, vector)), vector.dtype)
+
     def _embed_conditions(
         self,
-        timestep: torch.Tensor,
         person_pose: torch.Tensor,
         garment_pose: torch.Tensor | None,
         agnostic_noise_level: torch.Tensor | None,
@@ -712,8 +793,7 @@ class ReferenceParallelUNetModel(ModelMixin, ConfigMixin, AttentionMixin, PeftAd
         low_res_noise_level: torch.Tensor | None,
         keep: tuple[torch.Tensor, ...],
         dtype: torch.dtype,
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """The vector behind the adaptive norms, (B, V), and both poses' tokens, (B, 2T, E)."""
+    ) -> EncodedConditions:
         keep_agnostic, keep_garment, keep_person_pose, keep_garment_pose = keep
         if garment_pose is None:
             garment_pose = torch.zeros_like(person_pose)
@@ -723,18 +803,16 @@ class ReferenceParallelUNetModel(ModelMixin, ConfigMixin, AttentionMixin, PeftAd
         context = self.norm_context(torch.cat([person_tokens, garment_tokens], dim=1))
 
         levels = {
-            "timestep": timestep,
             "agnostic_noise_level": agnostic_noise_level,
             "garment_noise_level": garment_noise_level,
             "low_res_noise_level": low_res_noise_level,
         }
         for name, level in levels.items():
             self._check_level(name, level, person_pose.shape[0])
-        levels = {name: expand_level(level, person_pose) for name, level in levels.items()}
-        agnostic = self.agnostic_noise_embedding(linear_log_snr(levels["agnostic_noise_level"]), dtype)
-        garment = self.garment_noise_embedding(linear_log_snr(levels["garment_noise_level"]), dtype)
-        vector = self.time_embedding(cosine_log_snr(levels["timestep"]), dtype)
-        vector = vector + agnostic * keep_agnostic + garment * keep_garment
+        log_snrs = {name: linear_log_snr(expand_level(level, person_pose)) for name, level in levels.items()}
+        agnostic = self.agnostic_noise_embedding(log_snrs["agnostic_noise_level"], dtype)
+        garment = self.garment_noise_embedding(log_snrs["garment_noise_level"], dtype)
+        vector = agnostic * keep_agnostic + garment * keep_garment
         if self.config.low_res_conditioning:
-            vector = vector + self.low_res_noise_embedding(linear_log_snr(levels["low_res_noise_level"]), dtype)
-        return vector + person_vector + garment_vector, context
+            vector = vector + self.low_res_noise_embedding(log_snrs["low_res_noise_level"], dtype)
+        return EncodedConditions(vector + person_vector + garment_vector, context)

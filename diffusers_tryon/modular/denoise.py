@@ -21,9 +21,9 @@ from diffusers_tryon.models.unet_parallel import ParallelUNetModel
 from diffusers_tryon.modular.prepare import MODEL_NAME, cascade_of
 from diffusers_tryon.pipelines.guidance import (
     DEFAULT_GUIDANCE_SCALE,
-    garment_features,
+    network_pass,
     predict_rows,
-    zeros_like,
+    step_garment_features,
 )
 from diffusers_tryon.pipelines.inputs import StageInputs, StagePlan
 from diffusers_tryon.pipelines.noise_streams import NoiseStreams
@@ -81,16 +81,18 @@ class TryOnLoopDenoiser(StageBlock):
     ) -> tuple[ModularPipeline, BlockState]:
         guider = getattr(components, f"{self.stage}_guider")
         plan, inputs = self.of_stage(block_state, "plan"), self.of_stage(block_state, "inputs")
-        features = garment_features(plan.unet, t.float(), inputs)
+        features = step_garment_features(plan.unet, t.float(), inputs)
         nothing = torch.zeros(len(block_state.model_input), dtype=torch.bool, device=block_state.model_input.device)
         guider.set_state(step=i, num_inference_steps=len(plan.scheduler.timesteps), timestep=t)
         # Of each pair the first is for the conditional rows, the second for the null rows.
-        parts = guider.prepare_inputs({"features": (features, zeros_like(features)), "keep": (None, nothing)})
+        parts = guider.prepare_inputs(
+            {"features": (features, plan.unet.null_features(features)), "keep": (None, nothing)}
+        )
         for part in parts:
             guider.prepare_models(plan.unet)
-            part.noise_pred = predict_rows(
-                plan.unet, block_state.model_input, t.float(), inputs, part.features, part.keep
-            )
+            rows = network_pass(plan.unet, inputs, part.keep)
+            (prediction,) = predict_rows(plan.unet, block_state.model_input, t.float(), rows, part.features)
+            part.noise_pred = prediction.float()
             guider.cleanup_models(plan.unet)
         block_state.prediction = guider(parts).pred
         return components, block_state

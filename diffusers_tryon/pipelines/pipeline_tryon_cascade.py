@@ -17,7 +17,12 @@ from diffusers_tryon.composition import AGNOSTIC_FILL, GARMENT_BACKGROUND
 from diffusers_tryon.image_processor import OUTPUT_TYPES, ImageInput, TryOnImageProcessor
 from diffusers_tryon.models.unet_parallel import ParallelUNetModel
 from diffusers_tryon.models.unet_parallel_reference import ReferenceParallelUNetModel
-from diffusers_tryon.pipelines.guidance import DEFAULT_GUIDANCE_SCALE, predict
+from diffusers_tryon.pipelines.guidance import (
+    DEFAULT_GUIDANCE_SCALE,
+    network_passes,
+    predict,
+    step_garment_features,
+)
 from diffusers_tryon.pipelines.hub_download import download_components
 from diffusers_tryon.pipelines.inputs import (
     PoseInput,
@@ -502,6 +507,8 @@ class TryOnCascadePipeline(
         eta: float,
         guidance_rescale: float,
         sequential_guidance: bool,
+        garment_refresh_interval: int,
+        encoder_refresh_interval: int,
         first_step: int,
         on_step_end: Callable | None,
         callback_tensors: list[str],
@@ -517,6 +524,8 @@ class TryOnCascadePipeline(
         if plan.guidance_scale is not None:
             self._guidance_scale = plan.guidance_scale
         inputs = self.encode_once(plan, inputs)
+        # What steps share, kept until something it was made of changes.
+        passes, features, person_features = {}, None, ()
 
         # Schedulers of order 2 call the network about twice a step, PNDM some times before its first.
         num_warmup_steps = len(timesteps) - plan.num_inference_steps * scheduler.order
@@ -528,10 +537,26 @@ class TryOnCascadePipeline(
                 self._current_timestep = timestep
                 model_input = scheduler.scale_model_input(latents, timestep)
                 scale = self.guidance_scale if self.do_classifier_free_guidance and i in guided_steps else None
+                is_guided = scale is not None
+                if is_guided not in passes:
+                    # Also where guidance begins or ends, as other rows then run.
+                    passes = {is_guided: network_passes(plan.unet, inputs, is_guided, sequential_guidance)}
+                    person_features = ()
+                if features is None or i % garment_refresh_interval == 0:
+                    features = step_garment_features(plan.unet, timestep.float(), inputs)
                 prediction = predict(
-                    plan.unet, model_input, timestep.float(), inputs, scale, guidance_rescale, sequential_guidance
+                    plan.unet,
+                    model_input,
+                    timestep.float(),
+                    passes[is_guided],
+                    features,
+                    scale,
+                    guidance_rescale,
+                    () if i % encoder_refresh_interval == 0 else person_features,
+                    return_person_features=encoder_refresh_interval > 1,
                 )
-                latents = scheduler.step(prediction, timestep, latents, **step_kwargs, return_dict=False)[0]
+                person_features = prediction.person_features
+                latents = scheduler.step(prediction.sample, timestep, latents, **step_kwargs, return_dict=False)[0]
 
                 if on_step_end is not None:
                     tensors = {"latents": latents, **inputs._asdict()}
@@ -541,7 +566,10 @@ class TryOnCascadePipeline(
                     if not isinstance(changed, dict):
                         raise ValueError(f"`callback_on_step_end` must return a dict of tensors, got {changed!r}.")
                     latents = changed.pop("latents", latents)
-                    inputs = inputs._replace(**{name: changed[name] for name in callback_tensors if name in changed})
+                    changed = {name: changed[name] for name in callback_tensors if name in changed}
+                    if changed:
+                        inputs = inputs._replace(**changed)
+                        passes = {}
                 if i == len(timesteps) - 1 or (i + 1 > num_warmup_steps and (i + 1) % scheduler.order == 0):
                     progress_bar.update()
 
@@ -581,6 +609,8 @@ class TryOnCascadePipeline(
         sr_guidance_start: float | None = None,
         sr_guidance_stop: float | None = None,
         sequential_guidance: bool = False,
+        garment_refresh_interval: int = 1,
+        encoder_refresh_interval: int = 1,
         agnostic_noise_level: int | None = None,
         garment_noise_level: int | None = None,
         low_res_noise_level: int | None = None,
@@ -633,6 +663,12 @@ class TryOnCascadePipeline(
                 stage's if not given.
             sequential_guidance (`bool`, defaults to `False`): run the network on the null rows and on the conditional
                 rows one after the other: less memory for activations, and the same images within rounding.
+            garment_refresh_interval (`int`, defaults to 1): run garment streams that see the timestep
+                (`garment_time_conditioning`) only at every so manieth call of the network, and keep their features in
+                between. An approximation if above 1; other networks' garment streams run once and for all anyway.
+            encoder_refresh_interval (`int`, defaults to 1): run the way down of the person stream only at every so
+                manieth call of the network, and reuse what it leaves in between ("Faster Diffusion", arXiv
+                2312.09608). An approximation if above 1.
             agnostic_noise_level, garment_noise_level, low_res_noise_level (`int`, *optional*): level 0 to 999 on the
                 `image_noising_scheduler` of noise to add to that conditioning image, and to tell the network. `None`
                 adds none, and the network takes it for level 0.
@@ -666,6 +702,8 @@ class TryOnCascadePipeline(
             callback_on_step_end_tensor_inputs = callback_on_step_end.tensor_inputs
 
         # 1. Check what was asked, plan the stages and bring the inputs to each
+        check_count(garment_refresh_interval, "garment_refresh_interval")
+        check_count(encoder_refresh_interval, "encoder_refresh_interval")
         call = self.prepare_call(
             agnostic_image,
             garment_image,
@@ -723,6 +761,8 @@ class TryOnCascadePipeline(
                 eta,
                 guidance_rescale,
                 sequential_guidance,
+                garment_refresh_interval,
+                encoder_refresh_interval,
                 first_step,
                 callback_on_step_end,
                 callback_on_step_end_tensor_inputs,

@@ -7,7 +7,7 @@ from diffusers.configuration_utils import ConfigMixin, register_to_config
 from diffusers.models.modeling_utils import ModelMixin
 from torch import nn
 
-from diffusers_tryon.models.unet_parallel import GarmentFeatures, ParallelUNetOutput
+from diffusers_tryon.models.unet_parallel import EncodedConditions, GarmentFeatures, ParallelUNetOutput
 from diffusers_tryon.schedules import cosine_betas
 
 
@@ -42,6 +42,12 @@ class GaussianUNet(ModelMixin, ConfigMixin):
     def encode_garment(self, garment_image, garment_pose=None, garment_noise_level=None, **time_conditions):
         return GarmentFeatures((garment_image.mean(dim=(2, 3), keepdim=True),), ())
 
+    def encode_conditions(self, person_pose, *other_conditions):
+        return EncodedConditions(person_pose.new_zeros(len(person_pose), 1), person_pose)
+
+    def null_features(self, garment_features):
+        return GarmentFeatures(tuple(map(torch.zeros_like, garment_features.down)), ())
+
     def mean(self, garment_features, low_res_image, conditioning_mask):
         color = garment_features.down[0]
         if conditioning_mask is not None:
@@ -54,15 +60,11 @@ class GaussianUNet(ModelMixin, ConfigMixin):
         timestep,
         agnostic_image,
         garment_image=None,
-        person_pose=None,
-        garment_pose=None,
         low_res_image=None,
-        agnostic_noise_level=None,
-        garment_noise_level=None,
-        low_res_noise_level=None,
         conditioning_mask=None,
         garment_features=None,
         return_dict=True,
+        **other_conditions,
     ):
         if garment_features is None:
             garment_features = self.encode_garment(garment_image)
