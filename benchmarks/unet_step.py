@@ -40,6 +40,7 @@ import torch
 import typer
 from diffusers.models.modeling_utils import ModelMixin
 from reporting import RESULTS, Report, Table, describe_machine, seconds_of, take_turns, timing_row
+from torch.utils._pytree import tree_map
 from torch.utils.flop_counter import FlopCounterMode
 
 from diffusers_tryon import create_unet
@@ -47,9 +48,13 @@ from diffusers_tryon.conversion import convert_reference_unet
 from diffusers_tryon.models.chunked_attention import use_chunked_attention
 from diffusers_tryon.models.inputs import trained_size
 from diffusers_tryon.models.packing import pack_weights
-from diffusers_tryon.models.unet_parallel import GarmentFeatures
 from diffusers_tryon.models.unet_parallel_reference import cosine_log_snr, linear_log_snr
-from diffusers_tryon.pipelines.guidance import DEFAULT_GUIDANCE_SCALE, garment_features, predict
+from diffusers_tryon.pipelines.guidance import (
+    DEFAULT_GUIDANCE_SCALE,
+    network_passes,
+    predict,
+    step_garment_features,
+)
 from diffusers_tryon.pipelines.inputs import StageInputs
 from diffusers_tryon.pipelines.optimization import cast
 from diffusers_tryon.poses import NUM_KEYPOINTS
@@ -61,6 +66,8 @@ FULL_SIZE = ["reference-128", "reference-256", "paper-128-cached", "paper-256-ca
 _SEED = 0
 # In the middle of the noise, where neither the input nor the prediction dominates.
 _TIMESTEP = 500.0
+# From one step to the next, at 50 of them.
+_APART = 20.0
 # Deviation of weights that fresh networks start at zero, which would hide what the layers before them do.
 _DEVIATION = 0.02
 # Of glibc's malloc.h, and what a process arrives at by itself once it has freed large tensors, bytes.
@@ -78,6 +85,8 @@ class Option(NamedTuple):
         weights: a layout of `Networks`.
         garment: "twice" runs the garment stream in both passes, "once" for the conditional rows alone, "kept" takes
             its features from before, "alone" runs nothing else.
+        conditions_kept: whether poses and noise levels were embedded before.
+        encoder_kept: whether the person stream's way down is another step's.
         sequential: whether the null rows run before the others instead of in one batch with them.
         autocast: whether float32 weights compute in bfloat16.
         memory_kept: whether the process keeps memory that is freed.
@@ -87,6 +96,8 @@ class Option(NamedTuple):
 
     weights: str
     garment: str = "once"
+    conditions_kept: bool = False
+    encoder_kept: bool = False
     sequential: bool = False
     autocast: bool = False
     memory_kept: bool = False
@@ -100,8 +111,8 @@ class Option(NamedTuple):
 
     @property
     def work(self) -> "Option":
-        """The same in float32 and at once: what decides how many operations it takes."""
-        return Option("float32", self.garment, guided=self.guided)
+        """The same in float32 and without what does not change how many operations it takes."""
+        return self._replace(weights="float32", autocast=False, memory_kept=False)
 
 
 def options_of(device: torch.device, sees_time: bool, has_reference: bool, compiled: bool) -> dict[str, Option]:
@@ -131,12 +142,15 @@ def options_of(device: torch.device, sees_time: bool, has_reference: bool, compi
         options["channels_last, compiled"] = Option("compiled")
     if compiled and device.type == "cuda":
         options["+ CUDA graphs"] = Option("graphs")
-    name, fastest = list(options.items())[-1]
-    options[f"{name}, halves in turn"] = fastest._replace(sequential=True)
+    fastest = list(options.values())[-1]._replace(conditions_kept=True)
+    options |= {"+ conditions kept": fastest, "+ conditions kept, halves in turn": fastest._replace(sequential=True)}
     kept = fastest._replace(garment="kept", is_exact=not sees_time)
     name = "+ garment of another step (approximate)" if sees_time else "+ garment kept"
     options |= {name: kept, f"{name}, halves in turn": kept._replace(sequential=True)}
-    options["no guidance"] = (fastest if sees_time else kept)._replace(guided=False)
+    if not sees_time:
+        fastest = kept
+    options["+ way down of another step (approximate)"] = fastest._replace(encoder_kept=True, is_exact=False)
+    options["no guidance"] = fastest._replace(guided=False)
     options["garment stream alone"] = fastest._replace(garment="alone")
     return options
 
@@ -279,15 +293,23 @@ def step_function(networks: Networks, option: Option, inputs: StepInputs) -> Cal
     if option.garment == "twice":
         return lambda: two_passes(unet, inputs, option.autocast)
     if option.garment == "alone":
-        return lambda: garment_features(unet, timestep, conditions) and None
-    if option.garment == "kept":
-        # Of another step, which matters where the garment stream sees the timestep. Cloned, because CUDA graphs write
-        # their next results over these.
-        features = garment_features(unet, timestep + 20, conditions)
-        features = GarmentFeatures(*(tuple(map(torch.clone, maps)) for maps in features))
-        conditions = conditions._replace(garment_image=None, garment_features=features)
+        return lambda: step_garment_features(unet, timestep, conditions) and None
     scale = DEFAULT_GUIDANCE_SCALE if option.guided else None
-    return lambda: predict(unet, sample, timestep, conditions, scale, sequential_guidance=option.sequential)
+    prepare = functools.partial(network_passes, unet, conditions, option.guided, option.sequential)
+    # Of another step, which matters where the garment stream sees the timestep.
+    passes, features, before = prepare(), step_garment_features(unet, timestep + _APART, conditions), ()
+    if option.encoder_kept:
+        before = predict(unet, sample, timestep + _APART, passes, features, scale, return_person_features=True)
+        before = tree_map(torch.clone, before.person_features)
+    # Cloned, as above, because CUDA graphs write their next results over these.
+    features = tree_map(torch.clone, features)
+
+    def step() -> torch.Tensor:
+        these = passes if option.conditions_kept else prepare()
+        garment = features if option.garment == "kept" else step_garment_features(unet, timestep, conditions)
+        return predict(unet, sample, timestep, these, garment, scale, person_features=before).sample
+
+    return step
 
 
 def two_passes(unet: ModelMixin, inputs: StepInputs, is_autocast: bool) -> torch.Tensor:
@@ -329,7 +351,7 @@ def step_flops(preset: str, option: Option) -> int:
     """Operations of a step for one image, counted on tensors without contents."""
     device = torch.device("meta")
     with device:
-        unet = create_unet(preset).eval()
+        unet = create_unet(preset).eval().requires_grad_(False)
     step = step_function(
         Networks(unet, None), option._replace(weights="float32", autocast=False), random_inputs(unet, 1, device)
     )
