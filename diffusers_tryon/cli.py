@@ -14,7 +14,7 @@ from typing import Annotated, Any
 
 import typer
 
-from . import __version__, cli_app, cli_data, cli_evaluate, cli_hub, cli_prepare
+from . import __version__, cli_app, cli_batch, cli_data, cli_evaluate, cli_hub, cli_prepare
 from .cli_options import (
     SAMPLING_PANEL,
     Device,
@@ -51,6 +51,7 @@ app = typer.Typer(
 app.add_typer(cli_data.commands)
 app.add_typer(cli_prepare.commands)
 app.add_typer(cli_app.commands)
+app.add_typer(cli_batch.commands)
 app.add_typer(cli_evaluate.commands)
 app.add_typer(cli_hub.commands)
 

@@ -2,7 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The commands `diffusers-tryon evaluate` and `compare`: how good a model's pictures are, and which of several's."""
 
-import inspect
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -258,8 +257,9 @@ def _cases(
     """The cases to try the model on, and all arguments of its call."""
     from .evaluation.cases import RENDERED_SPLIT, dataset_cases, rendered_cases
     from .evaluation.generation import picture_size
+    from .inference import spelt_out
 
-    call = _spelt_out(call, pipeline)
+    call = spelt_out(call, pipeline)
     if size is not None:
         call["height"], call["width"] = parse_size(size)
     height, width = picture_size(pipeline, call)
@@ -275,13 +275,6 @@ def _cases(
     if category is not None:
         raise ValueError(f"--category is for --dataset {_RENDERED}; a data set has the categories of its rows.")
     return dataset_cases(dataset, (height, width), split, pairing, count, seed), call
-
-
-def _spelt_out(call: dict[str, Any], pipeline: "TryOnCascadePipeline") -> dict[str, Any]:
-    """The arguments of the pipeline's call with the defaults for those not given, so that the result states them."""
-    defaults = inspect.signature(pipeline.__call__).parameters
-    spelt_out = {name: defaults[name].default if value is None else value for name, value in call.items()}
-    return {name: value for name, value in spelt_out.items() if value is not None}
 
 
 @commands.command(no_args_is_help=True)

@@ -2,9 +2,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """From the words of a command line to a pipeline and a preprocessor that are ready to run."""
 
+import inspect
 import re
 from copy import deepcopy
 from pathlib import Path
+from typing import Any
 
 import torch
 from transformers.utils import logging
@@ -119,3 +121,10 @@ def load_preprocessor(source: str, device: torch.device) -> TryOnPreprocessor:
     """Load a preprocessor by name, see [`TryOnPreprocessor.from_pretrained`], without the bars of its networks."""
     logging.disable_progress_bar()
     return TryOnPreprocessor.from_pretrained(source, device)
+
+
+def spelt_out(call: dict[str, Any], pipeline: TryOnCascadePipeline) -> dict[str, Any]:
+    """The arguments of the pipeline's call with the defaults for those not given, so that the result states them."""
+    defaults = inspect.signature(pipeline.__call__).parameters
+    arguments = {name: defaults[name].default if value is None else value for name, value in call.items()}
+    return {name: value for name, value in arguments.items() if value is not None}

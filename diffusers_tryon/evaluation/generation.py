@@ -108,6 +108,18 @@ def describe_settings(
     cases: Cases, pipeline: TryOnCascadePipeline, call_arguments: dict[str, Any], batch_size: int
 ) -> dict[str, Any]:
     """What the pictures of an evaluation follow from, as `settings.json` holds it."""
+    settings = {
+        "data": cases.description,
+        "model": describe_model(pipeline, call_arguments),
+        "batch_size": batch_size,
+        "diffusers_tryon": __version__,
+    }
+    # As it will be read.
+    return json.loads(json.dumps(settings, default=str))
+
+
+def describe_model(pipeline: TryOnCascadePipeline, call_arguments: dict[str, Any]) -> dict[str, Any]:
+    """A pipeline and the arguments of its call, as far as pictures follow from them."""
     name = pipeline.name_or_path
     schedulers = {
         name: {"class": type(component).__name__}
@@ -115,21 +127,14 @@ def describe_settings(
         for name, component in pipeline.components.items()
         if name.endswith("scheduler") and component is not None
     }
-    settings = {
-        "data": cases.description,
-        "model": {
-            "name": Path(name).name if name and Path(name).is_dir() else name,
-            "weights_sha256": weights_sha256(pipeline),
-            "dtype": str(pipeline.dtype).removeprefix("torch."),
-            "device": pipeline.device.type,
-            "schedulers": schedulers,
-            "call": call_arguments,
-        },
-        "batch_size": batch_size,
-        "diffusers_tryon": __version__,
+    return {
+        "name": Path(name).name if name and Path(name).is_dir() else name,
+        "weights_sha256": weights_sha256(pipeline),
+        "dtype": str(pipeline.dtype).removeprefix("torch."),
+        "device": pipeline.device.type,
+        "schedulers": schedulers,
+        "call": call_arguments,
     }
-    # As it will be read.
-    return json.loads(json.dumps(settings, default=str))
 
 
 def weights_sha256(pipeline: TryOnCascadePipeline) -> str:

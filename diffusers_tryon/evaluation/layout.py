@@ -84,15 +84,20 @@ def picture_path(folder: Path, kind: str, case_id: str) -> Path:
 
 
 def claim_folder(
-    folder: Path, settings: dict[str, Any], process_index: int = 0, contents: str = "pictures that were made"
+    folder: Path,
+    settings: dict[str, Any],
+    process_index: int = 0,
+    contents: str = "pictures that were made",
+    purpose: str = "an evaluation",
 ) -> None:
     """Write `settings.json`, or compare with the one that is there.
 
     Args:
-        folder (`Path`): the evaluation's, made if missing.
+        folder (`Path`): the evaluation's or the like, made if missing.
         settings (`dict`): JSON; how what it holds is made.
         process_index (`int`): this process, of those that claim the folder for the same settings.
         contents (`str`): what errors say that the folder holds.
+        purpose (`str`): what they say that it is for.
 
     Raises:
         ValueError: the folder holds contents of other settings (every difference is named) or something else.
@@ -106,7 +111,7 @@ def claim_folder(
             raise ValueError(f"`folder` must be new, {folder} holds {contents} otherwise: {'; '.join(differences)}.")
         return
     if is_used:
-        raise ValueError(f"`folder` must be new or hold an evaluation, {folder} has no {SETTINGS_NAME}.")
+        raise ValueError(f"`folder` must be new or hold {purpose}, {folder} has no {SETTINGS_NAME}.")
     folder.mkdir(parents=True, exist_ok=True)
     # Every process writes the same, whichever comes last.
     partial = folder / f".{SETTINGS_NAME}.{process_index}"

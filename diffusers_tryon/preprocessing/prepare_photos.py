@@ -151,7 +151,7 @@ def _prepare(
     photos = list(dict.fromkeys(photos))
     for start in range(0, len(photos), batch_size):
         batch = photos[start : start + batch_size]
-        for path, analysis in zip(batch, _analyse(batch, preprocessor, person_index)):
+        for path, analysis in zip(batch, analyse_files(batch, preprocessor, person_index)):
             result = PhotoResult(path, wanted)
             if isinstance(analysis, PreprocessingError):
                 result.errors.append(analysis)
@@ -167,10 +167,10 @@ def _prepare(
             yield result
 
 
-def _analyse(
+def analyse_files(
     paths: Sequence[Path], preprocessor: TryOnPreprocessor, person_index: int | None
 ) -> list[AnalysedPhoto | PreprocessingError]:
-    """What was seen in each photograph, or why it cannot be used."""
+    """What was seen in each photograph, all of them in one batch for each network, or why it cannot be used."""
     found: list[Photo | AnalysedPhoto | PreprocessingError] = []
     for path in paths:
         try:

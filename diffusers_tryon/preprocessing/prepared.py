@@ -15,6 +15,24 @@ from .errors import PreprocessingWarning
 from .pictures import garment_panels, person_panels, sheet
 
 
+def paste_into_photo(
+    photo: np.ndarray, crop: Crop, hidden: np.ndarray, result: Image.Image | np.ndarray, height: int
+) -> Image.Image:
+    """Put a try-on into the photograph of a person, see `PreparedPerson.paste_back`.
+
+    Args:
+        photo (`np.ndarray`): (photo_height, photo_width, 3) uint8.
+        crop (`Crop`), hidden (`np.ndarray`): as in `PreparedPerson`.
+        result (`PIL.Image.Image` or `np.ndarray`): RGB of any size in the ratio of the crop.
+        height (`int`): of the networks' pictures.
+    """
+    if isinstance(result, Image.Image):
+        result = np.asarray(result.convert("RGB"))
+    # The photograph fades into the result over about one pixel of the networks.
+    feather = max(1, round(crop.height / height))
+    return Image.fromarray(crop.paste(photo, result, crop.mask_to_photo(hidden), feather))
+
+
 @dataclass(frozen=True)
 class PreparedPerson:
     """A person ready to be dressed.
@@ -54,12 +72,7 @@ class PreparedPerson:
             `PIL.Image.Image`: RGB of the photograph's size. What lies outside the hidden region has every bit of the
             photograph (transparent parts lie on white).
         """
-        if isinstance(result, Image.Image):
-            result = np.asarray(result.convert("RGB"))
-        mask = self.crop.mask_to_photo(self.hidden)
-        # The photograph fades into the result over about one pixel of the networks.
-        feather = max(1, round(self.crop.height / self.image.shape[0]))
-        return Image.fromarray(self.crop.paste(self.analysis.photo.pixels, result, mask, feather))
+        return paste_into_photo(self.analysis.photo.pixels, self.crop, self.hidden, result, self.image.shape[0])
 
     def picture(self) -> Image.Image:
         """All intermediates side by side: to look at."""
