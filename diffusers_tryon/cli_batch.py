@@ -20,6 +20,7 @@ from .cli_options import (
     SrGuidance,
     SrSteps,
     Steps,
+    resolve_dtype,
 )
 
 
@@ -60,7 +61,7 @@ def batch(
         typer.Option("--dry-run", help="Say what there is to do and what is wrong, and stop.", rich_help_panel=_ROWS),
     ] = False,
     model: Model = None,
-    dtype: Dtype = "float32",
+    dtype: Dtype = None,
     device: Annotated[
         str,
         typer.Option(
@@ -175,9 +176,8 @@ def batch(
         library.disable_progress_bar()  # of loading, which takes no time worth showing
     with joined_processes() as processes:
         of_process = device_of_process(device)
-        pipeline = load_pipeline(model, dtype, str(of_process), scheduler)
+        pipeline = load_pipeline(model, resolve_dtype(dtype, optimize), str(of_process), scheduler)
         pipeline.set_progress_bar_config(disable=True)
-        speed = str(pipeline.optimize()) if optimize else None
         report = run_batch(
             out,
             listed,
@@ -188,11 +188,9 @@ def batch(
             batch_size=batch_size,
             crops=crops,
             load_preprocessor=lambda: load_preprocessor(preprocessor, of_process),
-            settings={
-                "optimized": speed,
-                # Where a folder lies is not what it holds.
-                "preprocessor": Path(preprocessor).resolve().name if Path(preprocessor).is_dir() else preprocessor,
-            },
+            optimize=optimize,
+            # Where a folder lies is not what it holds.
+            preprocessor_name=Path(preprocessor).resolve().name if Path(preprocessor).is_dir() else preprocessor,
         )
         is_main = processes.is_main_process
     if is_main:

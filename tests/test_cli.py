@@ -36,6 +36,11 @@ OPTIONS = {
         "--model", "--dtype", "--device", "--optimize", "--preprocessor", "--host", "--port", "--share", "--open",
         "--no-open", "--queue-size", "--help",
     ],
+    "batch": [
+        "--out", "--all-pairs", "--limit", "--dry-run", "--model", "--dtype", "--device", "--optimize", "--batch-size",
+        "--size", "--last-stage", "--steps", "--sr-steps", "--guidance", "--sr-guidance", "--scheduler", "--seed",
+        "--category", "--garment-type", "--preprocessor", "--crops", "--help",
+    ],
     "convert": ["--out", "--config", "--prediction", "--ema", "--no-ema", "--help"],
     "import": [
         "--root", "--out", "--split", "--pairs", "--category", "--recipe", "--size", "--limit", "--rows-per-shard",

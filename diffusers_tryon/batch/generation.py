@@ -4,8 +4,8 @@
 
 Rows are sorted by garment and cut into chunks of `batch_size`; each process gets as many chunks, one after the other.
 So a garment goes through its streams once (once more where the share of a process ends within its rows), whatever
-number of people it is for, and what was encoded is kept for a chunk and the next alone: memory does not grow with the
-number of garments. Every row has noise of its own, which follows from the seed and the row's id.
+number of people it is for, and only what the chunk at hand needs is kept: memory does not grow with the number of
+garments. Every row has noise of its own, which follows from the seed and the row's id.
 """
 
 import hashlib
@@ -77,6 +77,8 @@ class BatchGenerator:
             on_progress (`Callable`): called after each chunk.
         """
         for chunk in chunks:
+            garments = {row.garment for row in chunk}
+            self._encoded = {garment: kept for garment, kept in self._encoded.items() if garment in garments}
             rows = []
             for row in chunk:
                 try:
@@ -85,8 +87,6 @@ class BatchGenerator:
                 except Exception as error:
                     self._folder.write_failure(row, error)
             self._make_together(rows)
-            garments = {row.garment for row in chunk}
-            self._encoded = {garment: kept for garment, kept in self._encoded.items() if garment in garments}
             on_progress()
 
     def _read(self, row: BatchRow) -> Conditions:

@@ -44,7 +44,8 @@ def run_batch(
     batch_size: int = 8,
     crops: bool = False,
     load_preprocessor: Callable[[], TryOnPreprocessor] = TryOnPreprocessor.from_pretrained,
-    settings: dict[str, Any] | None = None,
+    optimize: bool = False,
+    preprocessor_name: str = "",
 ) -> BatchReport:
     """Make every picture of a manifest that is not there yet, and the tables.
 
@@ -62,7 +63,8 @@ def run_batch(
         batch_size (`int`): pictures that are made together, and photographs that are looked at together.
         crops (`bool`): keep the networks' pictures also of people in photographs, in place of whole photographs.
         load_preprocessor (`Callable`): called if there are photographs to prepare.
-        settings (`dict`, *optional*): more that the pictures follow from, as JSON.
+        optimize (`bool`, defaults to `False`): optimise the pipeline with `pipeline.optimize`, in its dtype.
+        preprocessor_name (`str`): tells the preprocessor from others.
 
     Raises:
         ValueError: the folder holds pictures that were made otherwise (every difference is named) or something else.
@@ -72,9 +74,12 @@ def run_batch(
         "model": describe_model(pipeline, call_arguments),
         "seed": seed,
         "pictures": "crops" if crops else "whole photographs",
-        **(settings or {}),
+        "preprocessor": preprocessor_name,
         "diffusers_tryon": __version__,
     }
+    if optimize:
+        # After the weights were described: packed ones cannot be read.
+        described["model"]["optimized"] = str(pipeline.optimize(pipeline.dtype))
     # As it will be read.
     described = json.loads(json.dumps(described, default=str))
     claim_folder(folder.path, described, processes.process_index, purpose="a batch")
