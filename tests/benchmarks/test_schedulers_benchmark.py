@@ -1,0 +1,95 @@
+# Copyright 2026 The diffusers-tryon authors.
+# SPDX-License-Identifier: Apache-2.0
+"""The benchmark of schedulers compares runs case by case, keeps them, and its rule finds the fewest steps."""
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.tiny_cascade import tiny_cascade
+
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
+
+import sampling_runs  # noqa: E402
+import schedulers  # noqa: E402
+
+
+def outcome_of(**figures) -> sampling_runs.Outcome:
+    everything = {name: np.zeros(20) for name in sampling_runs.FIGURES}
+    return sampling_runs.Outcome(np.zeros((20, 2, 2, 3), dtype=np.uint8), everything | figures, 1)
+
+
+def test_the_fewest_steps_are_those_from_which_on_nothing_is_lost_that_can_be_told():
+    noise = np.random.default_rng(0).normal(size=20)
+    noise -= noise.mean()
+    converged = outcome_of(psnr_region=noise)
+    equal, better = outcome_of(psnr_region=noise + 0.1 * noise[::-1]), outcome_of(psnr_region=noise + 1)
+    worse, off_colour = outcome_of(psnr_region=noise - 0.1), outcome_of(psnr_region=noise, garment_colour=noise + 5)
+    assert schedulers.losses(worse, converged) == ["psnr_region"]
+    assert schedulers.losses(off_colour, converged) == ["garment_colour"]
+    assert schedulers.fewest_steps({3: worse, 5: better, 8: equal}, converged) == 5
+    # What 3 steps show by luck, 5 do not, so 3 are not enough.
+    assert schedulers.fewest_steps({3: equal, 5: off_colour, 8: equal}, converged) == 8
+    assert schedulers.fewest_steps({3: equal, 8: worse}, converged) is None
+    # The mean is as much worse as above, but cases differ by far more.
+    vague = outcome_of(psnr_region=noise - 0.1 + 3 * np.roll(noise, 1))
+    assert schedulers.fewest_steps({3: vague}, converged) == 3
+
+
+def test_detail_is_the_mean_step_between_neighbours_within_the_region():
+    picture = np.zeros((3, 4, 3), dtype=np.uint8)
+    picture[:, 2:] = 12
+    region = np.ones((3, 4), dtype=bool)
+    # Of 8 pairs down and 9 to the right, 3 differ, by 12.
+    assert sampling_runs.detail(picture, region) == pytest.approx(12 * 3 / 17)
+    region[:, 2:] = False
+    assert sampling_runs.detail(picture, region) == 0
+
+
+def test_runs_are_made_kept_and_reported(tmp_path, monkeypatch):
+    pipe = tiny_cascade()
+    pipe.save_pretrained(tmp_path / "model")
+    monkeypatch.setattr(schedulers, "INTERVALS", ((0.0, 0.5),))
+    monkeypatch.setattr(schedulers, "SCALES", (1.0,))
+    arguments = {
+        "model": tmp_path / "model",
+        "work": tmp_path / "work",
+        "cases": 2,
+        "scheduler": ["dpmsolver++", "heun"],
+        "steps": [3, 5],
+        "converged_steps": 6,
+        "guidance_steps": 3,
+        "pair": ["3+5"],
+        "results": tmp_path,
+    }
+    schedulers.main(**arguments)
+    report = json.loads((tmp_path / "schedulers.json").read_text())
+    tables = {table["title"]: table["rows"] for table in report["tables"]}
+    # Heun's calls the network twice a step but for the last: 2 and 3 steps for 3 and 5 calls.
+    calls = {(row["scheduler"], row["steps"]): row["network calls"] for row in tables["Base stage"]}
+    assert calls == {("dpmsolver++", 3): 3, ("dpmsolver++", 5): 5, ("dpmsolver++", 6): 6} | {
+        ("heun", 2): 3,
+        ("heun", 3): 5,
+    }
+    assert tables["Base stage"][-1]["Distance"] == 0 < tables["Base stage"][0]["Distance"]
+    assert [(row["base steps"], row["SR steps"]) for row in tables["Both stages"]] == [(6, 5), (3, 5), (6, 6)]
+    assert (tmp_path / "schedulers.png").stat().st_size > 0
+
+    # A run is what the pipeline makes of the case, and is not made twice.
+    run = sampling_runs.Run("base", "dpmsolver++", 3)
+    files = {path: path.stat().st_mtime_ns for path in (tmp_path / "work").iterdir()}
+    sampler = sampling_runs.Sampler(pipe, tmp_path / "work", 2, 16)
+    case, made = sampler.cases[1], sampler.outcome(run).pictures[1]
+    outside = ~sampler.truths["base"][1].region
+    assert made.shape == (16, 16, 3) and outside.any()
+    agnostic = pipe.image_processor.preprocess(case.agnostic_image, 16, 16, "agnostic")
+    expected = np.asarray(pipe.image_processor.postprocess(agnostic)[0])
+    np.testing.assert_array_equal(made[outside], expected[outside])
+    schedulers.main(**arguments, report_only=True)
+    assert files == {path: path.stat().st_mtime_ns for path in (tmp_path / "work").iterdir()}
+    with pytest.raises(ValueError, match="holds pictures that were made otherwise"):
+        schedulers.main(**{**arguments, "cases": 3})
