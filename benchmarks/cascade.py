@@ -5,7 +5,7 @@ steps, and at each one's default steps.
 
     python benchmarks/cascade.py --repeats 1
     python benchmarks/cascade.py --repeats 1 --reference ../tryondiffusion
-    python benchmarks/cascade.py --model hub_cards/tryon-cascade-first --plain --name cascade_first
+    python benchmarks/cascade.py --model hub_cards/tryon-cascade-first --plain --approximate --name cascade_first
     python benchmarks/cascade.py --model small-128+small-256 --plain --name cascade_small
 
 A model is a folder that `from_pretrained` reads, or two presets, whose weights are random. The first model is also
@@ -14,11 +14,14 @@ autocast, 256 and 128 steps by default; with `--reference`, a folder with a chec
 needs ema-pytorch), by that implementation itself. All ratios are to the first of these rows.
 
 Each model has a process of its own, in which its options take turns; the first turn warms up. In a turn an option
-makes a short call, guided in its first half, whose steps are timed one by one. Whole calls, which make a picture of one
-person at the default steps, are measured if the steps say that they take at most `--longest` seconds, and otherwise
-extrapolated from the steps and the garment stream: "how" tells which. Close other programs first.
+makes a short call, guided in its first half, whose steps are timed one by one; approximate options are guided in all of
+it. Whole calls, which make a picture of one person at the default steps, are measured if the steps say that they take
+at most `--longest` seconds, and otherwise extrapolated from the steps and the garment stream: "how" tells which.
+"difference" is the root of the mean squared difference of the picture from the first pipeline's, of 255; of random
+weights it means little. Close other programs first.
 """
 
+import math
 import multiprocessing
 import time
 from collections.abc import Callable
@@ -45,8 +48,13 @@ from diffusers_tryon.schedules import DEFAULT_SCHEDULER, DEFAULT_STEPS, PAPER_ST
 
 FULL_SIZE = ["reference-128+reference-256", "paper-128-cached+paper-256-cached"]
 PLAIN, OPTIMIZED = "as loaded", "optimize()"
-# Of a short call: three guided, of which the first also encodes the garment, and three that are not.
-_SHORT_STEPS = 6
+# What calls are given to be faster, beside `optimize()`.
+APPROXIMATE = {
+    "garment stream at every 5th step (approximate)": {"garment_refresh_interval": 5},
+    "way down at every 2nd step (approximate)": {"encoder_refresh_interval": 2},
+}
+# Of a short call: half of them guided. Approximate options come round to where they began in those after the first.
+_SHORT_STEPS, _SHORT_STEPS_APPROXIMATE = 6, 11
 _SEED = 0
 
 
@@ -54,13 +62,18 @@ _SEED = 0
 
 
 class StageTimes(NamedTuple):
-    """Seconds of one stage: a guided step, one without guidance, and what the garment takes before the steps."""
+    """Seconds of one stage: a guided step, one without guidance, and what comes before the steps: the garment.
+
+    Of approximate options steps are means, of others medians, and those without guidance are not a number.
+    """
 
     guided: float
     unguided: float
     garment: float
 
     def total(self, steps: int, guided_share: float) -> float:
+        if guided_share == 1:
+            return self.garment + steps * self.guided
         guided_steps = int(guided_share * steps)
         return self.garment + guided_steps * self.guided + (steps - guided_steps) * self.unguided
 
@@ -91,16 +104,20 @@ class Measured(NamedTuple):
         settings: that `optimize` chose.
         default_steps: by stage.
         turns: times of each turn.
+        is_approximate: whether pictures differ by more than rounding.
         calls: whole calls; none were measured if this is empty.
         size: height and width of the picture.
+        picture: (H, W, 3), of the last whole call.
     """
 
     name: str
     settings: str
     default_steps: dict[str, int]
     turns: list[CascadeTimes]
+    is_approximate: bool
     calls: list[WholeCall]
     size: tuple[int, int]
+    picture: np.ndarray | None = None
 
     @property
     def times(self) -> CascadeTimes:
@@ -119,6 +136,7 @@ class Settings(NamedTuple):
     device: str
     steps_as_reference: bool
     plain: bool
+    approximate: bool
     repeats: int
     longest: float
     threads: int
@@ -204,8 +222,8 @@ def steps_as_reference(model: Model, is_autocast: bool, device: torch.device) ->
     return measure
 
 
-def short_call(pipe: TryOnCascadePipeline) -> CascadeTimes:
-    """Time the steps of a call one by one."""
+def short_call(pipe: TryOnCascadePipeline, approximate: dict[str, int]) -> CascadeTimes:
+    """Time the steps of a call one by one; `approximate` are its further arguments."""
     ends = []
 
     def on_step_end(pipe: TryOnCascadePipeline, step: int, timestep: torch.Tensor, tensors: dict) -> dict:
@@ -213,29 +231,43 @@ def short_call(pipe: TryOnCascadePipeline) -> CascadeTimes:
         ends.append(time.perf_counter())
         return {}
 
+    num_steps = _SHORT_STEPS_APPROXIMATE if approximate else _SHORT_STEPS
     output = pipe(
         **random_conditions(pipe),
-        num_inference_steps=_SHORT_STEPS,
-        sr_num_inference_steps=_SHORT_STEPS,
-        guidance_stop=0.5,
+        **approximate,
+        num_inference_steps=num_steps,
+        sr_num_inference_steps=num_steps,
+        guidance_stop=1.0 if approximate else 0.5,
         callback_on_step_end=on_step_end,
     )
     stages = []
     for number, name in enumerate(STAGES):
-        of_stage = ends[number * _SHORT_STEPS : (number + 1) * _SHORT_STEPS]
+        of_stage = ends[number * num_steps : (number + 1) * num_steps]
         steps = np.diff(of_stage)
-        guided, unguided = (float(np.median(part)) for part in np.split(steps, [_SHORT_STEPS // 2 - 1]))
+        if approximate:
+            guided, unguided = float(steps.mean()), math.nan
+        else:
+            # The first step of each half has more to do.
+            guided, unguided = float(np.median(steps[: num_steps // 2 - 1])), float(np.median(steps[num_steps // 2 :]))
         # All that the stage did but its steps, the garment stream foremost.
         before = output.seconds[name] - (of_stage[-1] - of_stage[0]) - guided
         stages.append(StageTimes(guided, unguided, max(0.0, before)))
     return CascadeTimes(*stages)
 
 
-def whole_call(pipe: TryOnCascadePipeline) -> WholeCall:
-    conditions = random_conditions(pipe)
-    began = time.perf_counter()
-    output = pipe(**conditions)
-    return WholeCall(time.perf_counter() - began, **output.seconds)
+class Caller:
+    """Makes whole calls and keeps the last picture, (H, W, 3) in [0, 255]."""
+
+    def __init__(self, pipe: TryOnCascadePipeline, approximate: dict[str, int]):
+        self._pipe, self._approximate, self.picture = pipe, approximate, None
+
+    def __call__(self) -> WholeCall:
+        conditions = random_conditions(self._pipe)
+        began = time.perf_counter()
+        output = self._pipe(**conditions, **self._approximate)
+        seconds = time.perf_counter() - began
+        self.picture = np.asarray(output.images[0], dtype=np.float64)
+        return WholeCall(seconds, **output.seconds)
 
 
 def measure_model(settings: Settings) -> list[Measured]:
@@ -253,23 +285,30 @@ def measure_model(settings: Settings) -> list[Measured]:
             pipes[PLAIN] = create_pipeline([networks["float32"] for networks in model.plain], model.components)
         pipes[OPTIMIZED] = create_pipeline(model.fast, model.components)
         speed = pipes[OPTIMIZED].optimize()
-        turns |= {name: partial(short_call, pipe) for name, pipe in pipes.items()}
+        callers = {name: (pipe, {}) for name, pipe in pipes.items()}
+        if settings.approximate:
+            sees_time = model.fast[0].config.garment_time_conditioning
+            for name, arguments in APPROXIMATE.items():
+                if sees_time or "garment_refresh_interval" not in arguments:
+                    callers[f"{OPTIMIZED}, {name}"] = pipes[OPTIMIZED], arguments
+        turns |= {name: partial(short_call, *caller) for name, caller in callers.items()}
         measured = take_turns(turns, settings.repeats)
 
         calls = {}
-        for name, pipe in pipes.items():
+        for name, caller in callers.items():
             if measured[name][0].total(DEFAULT_STEPS) <= settings.longest:
-                calls[name] = partial(whole_call, pipe)
+                calls[name] = Caller(*caller)
         whole = take_turns(calls, settings.repeats, warm_up=0)
-    size = trained_size(model.fast[-1])
     return [
         Measured(
-            f"{settings.model}, {name}",
-            str(speed) if name == OPTIMIZED else "",
-            DEFAULT_STEPS if name in pipes else PAPER_STEPS,
-            times,
-            whole.get(name, []),
-            size,
+            name=f"{settings.model}, {name}",
+            settings=str(speed) if name.startswith(OPTIMIZED) else "",
+            default_steps=DEFAULT_STEPS if name in callers else PAPER_STEPS,
+            turns=times,
+            is_approximate=bool(name in callers and callers[name][1]),
+            calls=whole.get(name, []),
+            size=trained_size(model.fast[-1]),
+            picture=calls[name].picture if name in calls else None,
         )
         for name, times in measured.items()
     ]
@@ -285,7 +324,7 @@ def steps_table(options: list[Measured]) -> Table:
         for name, stage in zip(STAGES, option.times):
             row |= {
                 f"{name}: guided step": stage.guided,
-                f"{name}: step without guidance": stage.unguided,
+                f"{name}: step without guidance": None if option.is_approximate else stage.unguided,
                 f"{name}: before the steps": stage.garment,
             }
         rows.append(row | {"settings": option.settings, MEASUREMENTS: option.turns})
@@ -318,13 +357,21 @@ def pictures_table(options: list[Measured]) -> Table:
             seconds, base, sr = (median(values) for values in zip(*option.calls))
             spread = [call.seconds for call in option.calls]
             stages = {"least": min(spread), "most": max(spread), "base": base, "sr": sr}
+            stages["difference"] = _difference(option, options)
             rows.append(row("default", default, seconds, "measured", **stages, measurements=option.calls))
         rows.append(row("default", default, option.times.total(default), "extrapolated"))
-        if default != PAPER_STEPS:
+        if default != PAPER_STEPS and not option.is_approximate:
             seconds = option.times.total(default, 0.5)
             rows.append(row("guidance in the first half (approximate)", default, seconds, "extrapolated"))
             rows.append(row("the reference's steps", PAPER_STEPS, option.times.total(PAPER_STEPS), "extrapolated"))
     return Table("From conditions to a picture, in seconds", rows)
+
+
+def _difference(option: Measured, options: list[Measured]) -> float | None:
+    """From the picture of the same model's first pipeline."""
+    model = option.name.split(", ")[0]
+    first = next(item for item in options if item.calls and item.name.split(", ")[0] == model)
+    return None if first is option else float(np.sqrt(np.mean((option.picture - first.picture) ** 2)))
 
 
 def ratios_table(options: list[Measured]) -> Table:
@@ -361,6 +408,7 @@ def main(
     model: Annotated[list[str], typer.Option(help="folders, or presets BASE+SR")] = FULL_SIZE,  # noqa: B006
     device: Annotated[str, typer.Option(help="cpu or cuda")] = "cpu",
     plain: Annotated[bool, typer.Option(help="also the pipeline as it is loaded, in float32")] = False,
+    approximate: Annotated[bool, typer.Option(help="also what makes other pictures")] = False,
     repeats: Annotated[int, typer.Option(help="turns, of which the median counts")] = 3,
     longest: Annotated[float, typer.Option(help="seconds up to which whole calls are measured")] = 130.0,
     threads: Annotated[int, typer.Option(help="threads on the CPU")] = torch.get_num_threads(),
@@ -375,7 +423,7 @@ def main(
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), max_tasks_per_child=1) as pool:
         for number, source in enumerate(model):
             folder = reference if source.startswith("reference") else None
-            settings = Settings(source, device, number == 0, plain, repeats, longest, threads, folder)
+            settings = Settings(source, device, number == 0, plain, approximate, repeats, longest, threads, folder)
             options += pool.submit(measure_model, settings).result()
     report = Report(
         name=name,
