@@ -35,6 +35,7 @@ import numpy as np
 import torch
 import typer
 from diffusers.models.modeling_utils import ModelMixin
+from diffusers.utils import load_image
 from reporting import MEASUREMENTS, RESULTS, Report, Table, describe_machine, seconds_of, synchronize, take_turns
 from unet_step import Networks, Option, random_inputs, random_networks, step_function, twin
 
@@ -42,7 +43,7 @@ from diffusers_tryon import TryOnCascadePipeline
 from diffusers_tryon.models.inputs import trained_size
 from diffusers_tryon.pipelines.optimization import best_settings, cast
 from diffusers_tryon.pipelines.stages import STAGES
-from diffusers_tryon.poses import NUM_KEYPOINTS
+from diffusers_tryon.poses import load_pose
 from diffusers_tryon.schedules import DEFAULT_SCHEDULER, DEFAULT_STEPS, PAPER_STEPS, create_scheduler
 
 
@@ -56,6 +57,7 @@ APPROXIMATE = {
 # Of a short call: half of them guided. Approximate options come round to where they began in those after the first.
 _SHORT_STEPS, _SHORT_STEPS_APPROXIMATE = 6, 11
 _SEED = 0
+SAMPLE = Path(__file__).parents[1] / "samples" / "rendered"
 
 
 # What is measured
@@ -186,17 +188,14 @@ def create_pipeline(unets: list[ModelMixin], components: dict[str, Any]) -> TryO
     return pipe
 
 
-def random_conditions(pipe: TryOnCascadePipeline) -> dict[str, Any]:
-    """Arguments of a call for one person, pixels and poses at random."""
-    random = np.random.default_rng(_SEED)
-    images = random.integers(0, 256, (2, *trained_size(pipe.sr_unet), 3), dtype=np.uint8)
-    poses = random.uniform(0.1, 0.9, (2, NUM_KEYPOINTS, 3)).astype(np.float32)
-    poses[..., 2] = 1
+def sample_conditions() -> dict[str, Any]:
+    """Arguments of a call for one rendered person and garment."""
     return {
-        "agnostic_image": images[0],
-        "garment_image": images[1],
-        "person_pose": poses[0],
-        "garment_pose": poses[1],
+        "agnostic_image": load_image(str(SAMPLE / "agnostic.png")),
+        "agnostic_mask": load_image(str(SAMPLE / "agnostic_mask.png")).convert("L"),
+        "garment_image": load_image(str(SAMPLE / "garment.png")),
+        "person_pose": load_pose(SAMPLE / "person_pose.json"),
+        "garment_pose": load_pose(SAMPLE / "garment_pose.json"),
         "generator": torch.Generator().manual_seed(_SEED),
     }
 
@@ -233,7 +232,7 @@ def short_call(pipe: TryOnCascadePipeline, approximate: dict[str, int]) -> Casca
 
     num_steps = _SHORT_STEPS_APPROXIMATE if approximate else _SHORT_STEPS
     output = pipe(
-        **random_conditions(pipe),
+        **sample_conditions(),
         **approximate,
         num_inference_steps=num_steps,
         sr_num_inference_steps=num_steps,
@@ -262,7 +261,7 @@ class Caller:
         self._pipe, self._approximate, self.picture = pipe, approximate, None
 
     def __call__(self) -> WholeCall:
-        conditions = random_conditions(self._pipe)
+        conditions = sample_conditions()
         began = time.perf_counter()
         output = self._pipe(**conditions, **self._approximate)
         seconds = time.perf_counter() - began
@@ -431,7 +430,7 @@ def main(
         machine=describe_machine(torch.device(device)),
         settings={"repeats": repeats, "longest whole call": longest},
         tables=[ratios_table(options), pictures_table(options), steps_table(options)],
-        notes=["Weights of presets are random, and so are the conditions. One picture, guidance in all steps."],
+        notes=["Weights of presets are random. One picture of a rendered person and garment, guidance in all steps."],
     )
     report.write(out)
 
