@@ -43,21 +43,22 @@ class SpeedSettings(NamedTuple):
         return ", ".join([str(self.dtype).removeprefix("torch."), *(name.replace("_", " ") for name in switches)])
 
 
-def best_settings(device: torch.device) -> SpeedSettings:
-    """The settings that are fastest on a device, as far as we measured (`benchmarks/unet_step.py`)."""
+def best_settings(device: torch.device, dtype: torch.dtype | None = None) -> SpeedSettings:
+    """The settings that are fastest on a device, in `dtype` if given, as far as measured (`benchmarks/unet_step.py`)."""
     if device.type == "cpu":
         has_onednn = torch.backends.mkldnn.is_available()
         is_half_fast = has_onednn and computes_bfloat16(torch.cpu.get_capabilities())
+        dtype = dtype or (torch.bfloat16 if is_half_fast else torch.float32)
         return SpeedSettings(
-            dtype=torch.bfloat16 if is_half_fast else torch.float32,
+            dtype=dtype,
             channels_last=True,
-            chunked_attention=is_half_fast,
+            chunked_attention=is_half_fast and dtype == torch.bfloat16,
             packed=has_onednn,
             memory_kept=has_glibc(),
             compiled=False,
         )
     return SpeedSettings(
-        dtype=torch.bfloat16,
+        dtype=dtype or torch.bfloat16,
         channels_last=True,
         chunked_attention=False,
         packed=False,
@@ -135,14 +136,13 @@ class OptimizationMixin:
             ValueError: weights are to be packed that do not lie on the CPU, or become another dtype that are packed.
         """
         given = {
-            "dtype": dtype,
             "channels_last": channels_last,
             "chunked_attention": chunked_attention,
             "packed": packed,
             "memory_kept": memory_kept,
             "compiled": compiled,
         }
-        settings = self._best_settings()._replace(
+        settings = self._best_settings(dtype)._replace(
             **{name: value for name, value in given.items() if value is not None}
         )
         if settings.packed and self.device.type != "cpu":
@@ -153,8 +153,8 @@ class OptimizationMixin:
             keep_freed_memory()
         return settings
 
-    def _best_settings(self) -> SpeedSettings:
-        return best_settings(self.device)
+    def _best_settings(self, dtype: torch.dtype | None) -> SpeedSettings:
+        return best_settings(self.device, dtype)
 
     def _prepare_networks(self, settings: SpeedSettings) -> None:
         for name in STAGES:

@@ -17,6 +17,7 @@ from diffusers_tryon.composition import AGNOSTIC_FILL, GARMENT_BACKGROUND
 from diffusers_tryon.image_processor import OUTPUT_TYPES, ImageInput, TryOnImageProcessor
 from diffusers_tryon.models.unet_parallel import ParallelUNetModel
 from diffusers_tryon.models.unet_parallel_reference import ReferenceParallelUNetModel
+from diffusers_tryon.pipelines.activation_memory import fits_memory
 from diffusers_tryon.pipelines.guidance import (
     DEFAULT_GUIDANCE_SCALE,
     network_passes,
@@ -506,7 +507,7 @@ class TryOnCascadePipeline(
         streams: NoiseStreams,
         eta: float,
         guidance_rescale: float,
-        sequential_guidance: bool,
+        sequential_guidance: bool | None,
         garment_refresh_interval: int,
         encoder_refresh_interval: int,
         first_step: int,
@@ -524,6 +525,9 @@ class TryOnCascadePipeline(
         if plan.guidance_scale is not None:
             self._guidance_scale = plan.guidance_scale
         inputs = self.encode_once(plan, inputs)
+        if sequential_guidance is None:
+            num_rows = 2 * len(inputs.agnostic_image)
+            sequential_guidance = not fits_memory(plan.unet, num_rows, plan.height, plan.width, device)
         # What steps share, kept until something it was made of changes.
         passes, features, person_features = {}, None, ()
 
@@ -608,7 +612,7 @@ class TryOnCascadePipeline(
         guidance_stop: float = 1.0,
         sr_guidance_start: float | None = None,
         sr_guidance_stop: float | None = None,
-        sequential_guidance: bool = False,
+        sequential_guidance: bool | None = None,
         garment_refresh_interval: int = 1,
         encoder_refresh_interval: int = 1,
         agnostic_noise_level: int | None = None,
@@ -661,8 +665,9 @@ class TryOnCascadePipeline(
             guidance_start, guidance_stop (`float`): fractions of the steps between which guidance is on.
             sr_guidance_start, sr_guidance_stop (`float`, *optional*): those of the super-resolution stage; the base
                 stage's if not given.
-            sequential_guidance (`bool`, defaults to `False`): run the network on the null rows and on the conditional
-                rows one after the other: less memory for activations, and the same images within rounding.
+            sequential_guidance (`bool`, *optional*): run the network on the null rows and on the conditional rows one
+                after the other: less memory for activations, and the same images within rounding. If not given, a
+                stage does so where both together would not fit the memory that is free when it begins.
             garment_refresh_interval (`int`, defaults to 1): run garment streams that see the timestep
                 (`garment_time_conditioning`) only at every so manieth call of the network, and keep their features in
                 between. An approximation if above 1; other networks' garment streams run once and for all anyway.

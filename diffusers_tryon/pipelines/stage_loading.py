@@ -59,8 +59,8 @@ class InTurnTryOnCascadePipeline(TryOnCascadePipeline):
             "in `prepare` of `load_in_turn`, with `unet.load_lora_adapter(state_dict, prefix=name)`."
         )
 
-    def _best_settings(self) -> SpeedSettings:
-        return super()._best_settings()._replace(compiled=False)
+    def _best_settings(self, dtype: torch.dtype | None) -> SpeedSettings:
+        return super()._best_settings(dtype)._replace(compiled=False)
 
     def _prepare_networks(self, settings: SpeedSettings) -> None:
         if settings.compiled:

@@ -353,7 +353,7 @@ def test_every_module_is_there_whole_and_with_its_comments(code):
     assert {path.removeprefix(prefix) for path in seen} == {
         "poses.py", "schedules.py", "image_processor.py", "composition.py", "composition_viton_hd.py",
         "models/inputs.py", "models/unet_parallel.py", "models/unet_parallel_reference.py",
-        "pipelines/guidance.py", "pipelines/hub_download.py", "pipelines/inputs.py", "pipelines/lora.py",
+        "pipelines/activation_memory.py", "pipelines/guidance.py", "pipelines/hub_download.py", "pipelines/inputs.py", "pipelines/lora.py",
         "pipelines/noise_streams.py", "pipelines/own_classes.py", "pipelines/pipeline_output.py",
         "pipelines/pipeline_tryon_cascade.py", "pipelines/stages.py",
         "hub/remote_code_optimization.py", "hub/remote_code_photos.py", "hub/remote_code_pipeline.py",

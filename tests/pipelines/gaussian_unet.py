@@ -33,6 +33,9 @@ class GaussianUNet(ModelMixin, ConfigMixin):
         sample_size: int = 16,
         low_res_conditioning: bool = False,
         garment_time_conditioning: bool = False,
+        block_out_channels: tuple[int, ...] = (3,),
+        layers_per_block: tuple[int, ...] = (1,),
+        attention_levels: tuple[bool, ...] = (True,),
     ):
         super().__init__()
         self.deviation = nn.Parameter(torch.tensor(DEVIATION))

@@ -102,6 +102,7 @@ def test_the_best_settings_follow_the_device():
     cpu = best_settings(torch.device("cpu"))
     assert not cpu.compiled
     assert cpu.chunked_attention == (cpu.dtype == torch.bfloat16)
+    assert not best_settings(torch.device("cpu"), torch.float32).chunked_attention
     assert str(gpu) == "bfloat16, channels last, compiled"
 
 
