@@ -30,6 +30,8 @@ FIGURES = ("psnr_region", "ssim_region", "garment_colour", "garment_pattern", "d
 # Whether more is better. Detail is best at 1, where it is that of the true picture.
 HIGHER_IS_BETTER = {"psnr_region": True, "ssim_region": True, "garment_colour": False, "garment_pattern": True}
 TRUTH = "truth"
+# Between the noises of a case: more than there are cases.
+_SEEDS = 10**6
 _PROTOCOL = replace(PROTOCOLS["rendered"], paired_metrics=("psnr", "ssim"))
 
 
@@ -43,6 +45,7 @@ class Run(NamedTuple):
         low_res: of the super-resolution stage: `TRUTH`, the true picture at the base stage's size, or the run of the
             base stage whose pictures it gets.
         scale, start, stop: of guidance.
+        noise: which noise the cases start from; runs with one number start from the same.
     """
 
     stage: str
@@ -52,10 +55,13 @@ class Run(NamedTuple):
     scale: float = 2.0
     start: float = 0.0
     stop: float = 1.0
+    noise: int = 0
 
     def name(self) -> str:
         """As a file's."""
         parts = [self.stage, self.scheduler, f"{self.steps}", f"{self.scale:g}_{self.start:g}_{self.stop:g}"]
+        if self.noise:
+            parts.append(f"noise_{self.noise}")
         if self.low_res is not None:
             parts.append("of_" + (self.low_res if isinstance(self.low_res, str) else self.low_res.name()))
         return "-".join(parts)
@@ -149,7 +155,7 @@ class Sampler:
             guidance_scale=run.scale,
             guidance_start=run.start,
             guidance_stop=run.stop,
-            generator=[torch.Generator().manual_seed(case.record.noise_seed) for case in cases],
+            generator=[torch.Generator().manual_seed(case.record.noise_seed + run.noise * _SEEDS) for case in cases],
             last_stage=run.stage,
             height=height,
             width=width,

@@ -8,16 +8,21 @@ Rendered people put on somebody else's garment: the renderer knows the true pict
 same noise, so runs are compared case by case, with bootstrap intervals over the cases. The stages are measured apart,
 the super-resolution stage with the true picture as its low-resolution picture and with the base stage's, and together.
 
-Few steps are enough if the loss against the converged run cannot be told from none, for this number and all larger ones
-that were measured: for no figure does the 95 % interval of the mean difference lie on the worse side of 0. The result
-belongs to the weights: measure a new cascade with the same command.
+Few steps are enough if, for this number and all larger ones that were measured,
+
+- the loss against the converged run cannot be told from none: for no figure does the 95 % interval of the mean
+  difference lie on the worse side of 0;
+- the picture is still the one that the noise stands for: its distance to the converged run's is at most a quarter of
+  the distance between two noises' pictures, a sixteenth of the variance. Figures against the truth alone favour pale
+  pictures between the possible ones, as too few steps make them.
+
+The result belongs to the weights: measure a new cascade with the same command.
 
 Each run is kept in the folder `--work`; a call that was interrupted goes on, and `--report-only` reports on the runs
 that are there. About 50 minutes of one core for the two small networks of `tryon-cascade-first`; not a timing
 benchmark.
 """
 
-from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -39,11 +44,15 @@ from diffusers_tryon.schedules import DEFAULT_SCHEDULER
 
 SCHEDULERS = (DEFAULT_SCHEDULER, "unipc", "ddim", "deis", "heun")
 STEPS = (3, 4, 5, 6, 8, 10, 15, 20, 30)
+# Of the schedulers after the first.
+OTHER_STEPS = (3, 5, 8, 10, 15, 20)
 # Heun's method calls the network twice a step, but for the last.
 CALLS_TWICE = "heun"
 CONVERGED_STEPS = 100
 INTERVALS = ((0.0, 0.2), (0.0, 0.5), (0.0, 0.8), (0.2, 1.0), (0.5, 1.0), (0.2, 0.8))
 SCALES = (1.0, 1.5, 3.0, 4.0)
+# In parts of the distance between two noises' pictures: how far from the converged run a run may be.
+CLOSE = 0.25
 STAGES = {"base": "Base stage", "sr": "Super-resolution stage, of the true low-resolution picture"}
 
 _TITLES = {name: METRICS[name].title for name in FIGURES if name in METRICS} | {"detail": "Detail"}
@@ -61,7 +70,8 @@ class Grid:
 
     Args:
         schedulers: names; the first is the one whose guidance and stages are looked at.
-        steps: of all but the scheduler that calls the network twice a step, which gets about half of them.
+        steps: of the first.
+        other_steps: of the others; the scheduler that calls the network twice a step gets about half of them.
         converged_steps: of the run that the others are compared with, by the first scheduler.
         guidance_steps: of the runs with other guidance.
         pairs: steps of the base stage and the super-resolution stage for whole cascades.
@@ -71,11 +81,12 @@ class Grid:
         self,
         schedulers: list[str],
         steps: list[int],
+        other_steps: list[int],
         converged_steps: int,
         guidance_steps: int,
         pairs: list[tuple[int, int]],
     ):
-        self.schedulers, self.steps, self.guidance_steps = schedulers, steps, guidance_steps
+        self.schedulers, self.steps, self.other_steps = schedulers, steps, other_steps
         self.converged_steps = converged_steps
         main = schedulers[0]
         self.converged = {"base": Run("base", main, converged_steps), "sr": Run("sr", main, converged_steps, TRUTH)}
@@ -83,6 +94,9 @@ class Grid:
             stage: [run._replace(scheduler=name, steps=count) for name in schedulers for count in self.steps_of(name)]
             for stage, run in self.converged.items()
         }
+        # One picture of each case by another noise, and with as many steps by the noise of all other runs.
+        self.many = {stage: run._replace(steps=steps[-1]) for stage, run in self.converged.items()}
+        self.other_noise = {stage: run._replace(noise=1) for stage, run in self.many.items()}
         self.guided = {stage: run._replace(steps=guidance_steps) for stage, run in self.converged.items()}
         self.intervals = {
             stage: [run._replace(start=start, stop=stop) for start, stop in INTERVALS]
@@ -94,7 +108,9 @@ class Grid:
         self.pairs = [self.of_base(*pair) for pair in pairs]
 
     def steps_of(self, scheduler: str) -> list[int]:
-        return sorted({count // 2 + 1 for count in self.steps}) if scheduler == CALLS_TWICE else self.steps
+        if scheduler == CALLS_TWICE:
+            return sorted({count // 2 + 1 for count in self.other_steps})
+        return self.steps if scheduler == self.schedulers[0] else self.other_steps
 
     def of_base(self, base_steps: int, steps: int) -> Run:
         """The super-resolution stage of the base stage's pictures."""
@@ -103,7 +119,7 @@ class Grid:
 
     def runs(self) -> list[Run]:
         """All, those first that a first look needs."""
-        runs = list(self.converged.values())
+        runs = [*self.converged.values(), *self.many.values(), *self.other_noise.values()]
         for name in self.schedulers:
             runs += [run for stage in STAGES for run in self.curves[stage] if run.scheduler == name]
             if name == self.schedulers[0]:
@@ -130,19 +146,18 @@ def losses(outcome: Outcome, converged: Outcome) -> list[str]:
     return [name for name in HIGHER_IS_BETTER if is_worse(difference(outcome, converged, name), name)]
 
 
-def fewest_steps(curve: dict[int, Outcome], converged: Outcome) -> int | None:
-    """The fewest steps that are enough: those, and all more of the curve, lose nothing that can be told.
+def fewest_steps(shortfalls: dict[int, list[str]]) -> int | None:
+    """The fewest steps that are enough: those, and all more, fall short in nothing.
 
     Args:
-        curve: outcomes by their steps.
-        converged: what they are compared with.
+        shortfalls: by the steps, in what they fall short.
 
     Returns:
-        `int` or `None`: None if the most steps of the curve still lose something.
+        `int` or `None`: None if the most steps still fall short.
     """
     enough = None
-    for count in sorted(curve, reverse=True):
-        if losses(curve[count], converged):
+    for count in sorted(shortfalls, reverse=True):
+        if shortfalls[count]:
             break
         enough = count
     return enough
@@ -165,6 +180,14 @@ def comparison_row(columns: dict[str, Any], outcome: Outcome, other: Outcome) ->
                 f" ({estimate.mean:+.{digits}f}, {estimate.low:+.{digits}f} to {estimate.high:+.{digits}f}{mark})"
             )
     return row
+
+
+def choice_columns(shortfalls: dict[int, list[str]]) -> dict[str, Any]:
+    """What a scheduler's curve says: the fewest steps that are enough, and why the next fewer are not."""
+    enough = fewest_steps(shortfalls)
+    fewer = [count for count in shortfalls if enough is None or count < enough]
+    reason = f"{max(fewer)}: {', '.join(shortfalls[max(fewer)])}" if fewer else ""
+    return {"fewest steps": enough, "next fewer fall short in": reason}
 
 
 class Reporter:
@@ -220,35 +243,35 @@ class Reporter:
     def _choices(self) -> Table:
         rows = []
         for stage, title in STAGES.items():
-            for name in self.grid.schedulers:
-                curve = {run.steps: outcome for run, outcome in self._curve(stage, name)}
-                if curve and self.grid.converged[stage] in self.outcomes:
-                    converged = self.outcomes[self.grid.converged[stage]]
-                    enough = fewest_steps(curve, converged)
-                    last = ", ".join(_TITLES[figure] for figure in losses(curve[max(curve)], converged))
-                    more = [(less, count) for less, count in pairwise(sorted(curve)) if count == enough]
-                    lost = losses(curve[more[0][0]], converged) if more else []
-                    rows.append(
-                        {
-                            "stage": title,
-                            "scheduler": name,
-                            "fewest steps": "none" if enough is None else enough,
-                            "network calls": None if enough is None else self._calls(stage, name, enough),
-                            "what fewer lose": last or ", ".join(_TITLES[figure] for figure in lost),
-                        }
-                    )
+            compared = (self.grid.converged[stage], self.grid.many[stage], self.grid.other_noise[stage])
+            if not all(run in self.outcomes for run in compared):
+                continue
+            converged, many, other_noise = (self.outcomes[run] for run in compared)
+            spread = distances(many, other_noise, self.sampler.truths[stage]).mean()
+            for scheduler in self.grid.schedulers:
+                curve = self._curve(stage, scheduler)
+                if curve:
+                    shortfalls = {
+                        run.steps: self._shortfalls(stage, outcome, converged, spread) for run, outcome in curve
+                    }
+                    row = {"stage": title, "scheduler": scheduler, **choice_columns(shortfalls)}
+                    calls = {run.steps: outcome.calls for run, outcome in curve}
+                    rows.append({**row, "network calls": calls.get(row["fewest steps"]), "noises apart": spread})
         note = (
-            "The fewest steps that lose nothing against the converged run that can be told from none, in PSNR, SSIM, "
-            "colour or pattern, and so for all larger numbers measured."
+            "The fewest steps that, as all larger numbers measured, lose nothing against the converged run that can be "
+            "told from none, in PSNR, SSIM, colour or pattern, and whose pictures are at most "
+            f"{CLOSE:g} times as far from the converged run's as two noises' pictures are apart (last column)."
         )
         return Table("How few steps are enough", rows, note)
+
+    def _shortfalls(self, stage: str, outcome: Outcome, converged: Outcome, spread: float) -> list[str]:
+        distance = distances(outcome, converged, self.sampler.truths[stage]).mean()
+        is_far = bool(distance > CLOSE * spread)
+        return [_TITLES[name] for name in losses(outcome, converged)] + ["distance"] * is_far
 
     def _curve(self, stage: str, scheduler: str) -> list[tuple[Run, Outcome]]:
         runs = [run for run in self.grid.curves[stage] if run.scheduler == scheduler and run in self.outcomes]
         return [(run, self.outcomes[run]) for run in runs]
-
-    def _calls(self, stage: str, scheduler: str, steps: int) -> int:
-        return next(outcome.calls for run, outcome in self._curve(stage, scheduler) if run.steps == steps)
 
     def figure(self) -> Figure:
         """Differences to the converged run, and the distance to it, by the network's calls."""
@@ -320,7 +343,12 @@ def main(
     cases: Annotated[int, typer.Option(help="Rendered people.", min=2)] = 48,
     batch_size: Annotated[int, typer.Option(help="Cases at once.", min=1)] = 16,
     scheduler: Annotated[list[str] | None, typer.Option(help=f"By default {', '.join(SCHEDULERS)}.")] = None,
-    steps: Annotated[list[int] | None, typer.Option(help=f"By default {', '.join(map(str, STEPS))}.")] = None,
+    steps: Annotated[
+        list[int] | None, typer.Option(help=f"Of the first scheduler, by default {', '.join(map(str, STEPS))}.")
+    ] = None,
+    other_steps: Annotated[
+        list[int] | None, typer.Option(help=f"Of the other schedulers, by default {', '.join(map(str, OTHER_STEPS))}.")
+    ] = None,
     converged_steps: Annotated[int, typer.Option(help="Of the run that the others are compared with.")] = (
         CONVERGED_STEPS
     ),
@@ -333,7 +361,14 @@ def main(
     pipeline = TryOnCascadePipeline.from_pretrained(model)
     sampler = Sampler(pipeline, work, cases, batch_size)
     pairs = [tuple(map(int, text.split("+"))) for text in pair or ()]
-    grid = Grid(scheduler or list(SCHEDULERS), sorted(steps or STEPS), converged_steps, guidance_steps, pairs)
+    grid = Grid(
+        scheduler or list(SCHEDULERS),
+        sorted(steps or STEPS),
+        sorted(other_steps or OTHER_STEPS),
+        converged_steps,
+        guidance_steps,
+        pairs,
+    )
     if not report_only:
         compute_all(sampler, grid.runs())
     settings = {"model": model.name, "cases": cases, "sizes": [size[0] for size in sampler.sizes.values()]}

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from diffusers_tryon.evaluation.cases import rendered_cases
 from tests.tiny_cascade import tiny_cascade
 
 
@@ -31,13 +32,17 @@ def test_the_fewest_steps_are_those_from_which_on_nothing_is_lost_that_can_be_to
     worse, off_colour = outcome_of(psnr_region=noise - 0.1), outcome_of(psnr_region=noise, garment_colour=noise + 5)
     assert schedulers.losses(worse, converged) == ["psnr_region"]
     assert schedulers.losses(off_colour, converged) == ["garment_colour"]
-    assert schedulers.fewest_steps({3: worse, 5: better, 8: equal}, converged) == 5
-    # What 3 steps show by luck, 5 do not, so 3 are not enough.
-    assert schedulers.fewest_steps({3: equal, 5: off_colour, 8: equal}, converged) == 8
-    assert schedulers.fewest_steps({3: equal, 8: worse}, converged) is None
+    assert schedulers.losses(equal, converged) == schedulers.losses(better, converged) == []
     # The mean is as much worse as above, but cases differ by far more.
     vague = outcome_of(psnr_region=noise - 0.1 + 3 * np.roll(noise, 1))
-    assert schedulers.fewest_steps({3: vague}, converged) == 3
+    assert schedulers.losses(vague, converged) == []
+    assert schedulers.fewest_steps({3: ["PSNR"], 5: [], 8: []}) == 5
+    # What 3 steps have by luck, 5 have not, so 3 are not enough.
+    assert schedulers.choice_columns({3: [], 5: ["SSIM", "distance"], 8: []}) == {
+        "fewest steps": 8,
+        "next fewer fall short in": "5: SSIM, distance",
+    }
+    assert schedulers.choice_columns({3: [], 8: ["PSNR"]})["fewest steps"] is None
 
 
 def test_detail_is_the_mean_step_between_neighbours_within_the_region():
@@ -61,6 +66,7 @@ def test_runs_are_made_kept_and_reported(tmp_path, monkeypatch):
         "cases": 2,
         "scheduler": ["dpmsolver++", "heun"],
         "steps": [3, 5],
+        "other_steps": [3, 5],
         "converged_steps": 6,
         "guidance_steps": 3,
         "pair": ["3+5"],
@@ -75,20 +81,22 @@ def test_runs_are_made_kept_and_reported(tmp_path, monkeypatch):
         ("heun", 2): 3,
         ("heun", 3): 5,
     }
+    choices = tables["How few steps are enough"]
+    assert [row["scheduler"] for row in choices] == ["dpmsolver++", "heun"] * 2
+    assert all(row["noises apart"] > 0 for row in choices)
     assert tables["Base stage"][-1]["Distance"] == 0 < tables["Base stage"][0]["Distance"]
     assert [(row["base steps"], row["SR steps"]) for row in tables["Both stages"]] == [(6, 5), (3, 5), (6, 6)]
     assert (tmp_path / "schedulers.png").stat().st_size > 0
 
-    # A run is what the pipeline makes of the case, and is not made twice.
-    run = sampling_runs.Run("base", "dpmsolver++", 3)
-    files = {path: path.stat().st_mtime_ns for path in (tmp_path / "work").iterdir()}
-    sampler = sampling_runs.Sampler(pipe, tmp_path / "work", 2, 16)
-    case, made = sampler.cases[1], sampler.outcome(run).pictures[1]
-    outside = ~sampler.truths["base"][1].region
-    assert made.shape == (16, 16, 3) and outside.any()
+    # What must not change is the person's, in a run's pictures too; no run is made twice.
+    case = rendered_cases(2, size=32)[1]
+    made = np.load(tmp_path / "work" / "base-dpmsolver++-3-2_0_1.npz")["pictures"][1]
+    outside = ~pipe.image_processor.preprocess_mask(case.agnostic_mask, 16, 16)[0, 0].numpy()
     agnostic = pipe.image_processor.preprocess(case.agnostic_image, 16, 16, "agnostic")
     expected = np.asarray(pipe.image_processor.postprocess(agnostic)[0])
+    assert outside.any() and (made[~outside] != expected[~outside]).any()
     np.testing.assert_array_equal(made[outside], expected[outside])
+    files = {path: path.stat().st_mtime_ns for path in (tmp_path / "work").iterdir()}
     schedulers.main(**arguments, report_only=True)
     assert files == {path: path.stat().st_mtime_ns for path in (tmp_path / "work").iterdir()}
     with pytest.raises(ValueError, match="holds pictures that were made otherwise"):
