@@ -405,9 +405,9 @@ def measure_network(settings: Settings) -> list[Table]:
         unet, reference = random_networks(settings.preset, settings.reference, device)
         networks = Networks(unet, reference)
         options = options_of(device, unet.config.garment_time_conditioning, reference is not None, settings.compiled)
-        first = next(iter(options))
+        as_reference = list(options)[:2]
         if settings.chosen is not None:
-            options = {name: option for name, option in options.items() if name in (first, *settings.chosen)}
+            options = {name: option for name, option in options.items() if name in (*as_reference, *settings.chosen)}
         flops = {name: step_flops(settings.preset, option.work) for name, option in options.items()}
         return [
             _measure_batch(settings.preset, networks, options, flops, peaks, batch_size, settings.repeats, device)
@@ -494,7 +494,7 @@ def main(
     batch_size: Annotated[list[int], typer.Option(help="images in a step")] = [1],  # noqa: B006
     repeats: Annotated[int, typer.Option(help="turns, of which the median counts")] = 3,
     threads: Annotated[int, typer.Option(help="threads on the CPU")] = torch.get_num_threads(),
-    options: Annotated[list[str] | None, typer.Option(help="rows beside the first; all if not given")] = None,
+    options: Annotated[list[str] | None, typer.Option(help="rows beside the first two; all if not given")] = None,
     compiled: Annotated[bool, typer.Option(help="measure torch.compile, too, which takes minutes")] = False,
     reference: Annotated[Path | None, typer.Option(help="checkout of the reference, for reference presets")] = None,
     name: Annotated[str, typer.Option(help="of the report's files")] = "unet_step",
