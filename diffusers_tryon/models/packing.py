@@ -28,10 +28,29 @@ class PackedLayer(nn.Module):
         self.bias = None if bias is None else bias.detach().clone()
 
     def _save_to_state_dict(self, *args: Any, **kwargs: Any) -> None:
-        raise ValueError("Packed weights cannot be saved: save the network before `optimize`, or load it again.")
+        raise ValueError(
+            "Packed weights cannot be saved or read: save the network, or load adapters, before `optimize`; or load the "
+            "network again."
+        )
 
     def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
         raise ValueError("Weights cannot be loaded into packed ones: load them before `optimize`.")
+
+    def train(self, mode: bool = True) -> "PackedLayer":
+        if mode:
+            raise ValueError(
+                "Packed weights cannot be trained: train the network before `optimize`, or load it again."
+            )
+        return super().train(mode)
+
+    def _check_gradients(self, hidden_states: torch.Tensor) -> None:
+        # The operators have no backward pass, and autograd would leave out without a word what lies before them.
+        if torch.is_grad_enabled() and hidden_states.requires_grad:
+            raise ValueError("Packed weights pass no gradients on: use `torch.no_grad()`, or load the network again.")
+
+    def extra_repr(self) -> str:
+        # PEFT shows it with its refusal.
+        return "packed by `optimize`, before which adapters must be loaded"
 
     def _apply(self, fn: Callable[[torch.Tensor], torch.Tensor], recurse: bool = True) -> "PackedLayer":
         probe = torch.empty(0, dtype=self.weight.dtype)
@@ -60,6 +79,7 @@ class PackedConv2d(PackedLayer):
         self.arguments = arguments
 
     def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
+        self._check_gradients(hidden_states)
         return torch.ops.mkldnn._convolution_pointwise(
             hidden_states, self.weight, self.bias, *self.arguments, "none", [], ""
         )
@@ -79,10 +99,23 @@ class PackedLinear(PackedLayer):
         super().__init__(weight, linear.bias)
 
     def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
+        self._check_gradients(hidden_states)
         return torch.ops.mkldnn._linear_pointwise(hidden_states, self.weight, self.bias, "none", [], "")
 
 
 _PACKED = {nn.Conv2d: PackedConv2d, nn.Linear: PackedLinear}
+
+
+def can_pack(dtype: torch.dtype) -> bool:
+    """Whether this machine's CPU has kernels for packed weights of a dtype."""
+    if not torch.backends.mkldnn.is_available():
+        return False
+    has_kernels = {
+        torch.float32: lambda: True,
+        torch.bfloat16: torch.ops.mkldnn._is_mkldnn_bf16_supported,
+        torch.float16: torch.ops.mkldnn._is_mkldnn_fp16_supported,
+    }
+    return dtype in has_kernels and has_kernels[dtype]()
 
 
 def input_shapes(unet: ModelMixin, batch_size: int, height: int, width: int) -> dict[str, tuple[int, ...]]:
@@ -116,6 +149,7 @@ def pack_weights(unet: ModelMixin, batch_size: int, height: int, width: int) -> 
         unet (`ModelMixin`): a network on the CPU, of its final dtype. It cannot be saved, moved or trained afterwards.
         batch_size, height, width (`int`): of the passes to come; others work too, perhaps slower.
     """
+    unet.eval().requires_grad_(False)
     for name, shape in input_shapes(unet, batch_size, height, width).items():
         parent, _, attribute = name.rpartition(".")
         layer = unet.get_submodule(name)

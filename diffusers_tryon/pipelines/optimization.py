@@ -9,7 +9,7 @@ from diffusers.models.modeling_utils import ModelMixin
 
 from diffusers_tryon.models.chunked_attention import use_chunked_attention
 from diffusers_tryon.models.inputs import trained_size
-from diffusers_tryon.models.packing import pack_weights
+from diffusers_tryon.models.packing import can_pack, pack_weights
 from diffusers_tryon.pipelines.stages import STAGES
 from diffusers_tryon.process_memory import has_glibc, keep_freed_memory, return_freed_memory
 
@@ -53,7 +53,7 @@ def best_settings(device: torch.device, dtype: torch.dtype | None = None) -> Spe
             dtype=dtype,
             channels_last=True,
             chunked_attention=is_half_fast and dtype == torch.bfloat16,
-            packed=has_onednn,
+            packed=can_pack(dtype),
             memory_kept=has_glibc(),
             compiled=False,
         )
@@ -122,8 +122,8 @@ class OptimizationMixin:
             channels_last (`bool`, *optional*): memory format of the weights; on if not given.
             chunked_attention (`bool`, *optional*): attention as matrix products over a few heads at a time; on for
                 CPUs in bfloat16 if not given.
-            packed (`bool`, *optional*): weights in the order of the CPU's kernels; on for CPUs if not given. A network
-                with packed weights can be neither saved, moved nor trained.
+            packed (`bool`, *optional*): weights in the order of the CPU's kernels; on for CPUs that have such kernels
+                for the dtype if not given. A network with packed weights can be neither saved, moved nor trained.
             memory_kept (`bool`, *optional*): the process keeps memory that is freed, for the next activations; on for
                 CPUs with glibc if not given. It holds for the whole process, and for good.
             compiled (`bool`, *optional*): whole networks by `torch.compile`; on for CUDA if not given. The first call
@@ -133,7 +133,8 @@ class OptimizationMixin:
             [`SpeedSettings`]: what was set.
 
         Raises:
-            ValueError: weights are to be packed that do not lie on the CPU, or become another dtype that are packed.
+            ValueError: weights are to be packed that do not lie on the CPU, or of a dtype that it has no kernels for; or
+                become another dtype that are packed.
         """
         given = {
             "channels_last": channels_last,
@@ -147,6 +148,8 @@ class OptimizationMixin:
         )
         if settings.packed and self.device.type != "cpu":
             raise ValueError(f"`packed` is for networks on the CPU, and these are on {self.device}.")
+        if settings.packed and not can_pack(settings.dtype):
+            raise ValueError(f"`packed` must not be set for {settings.dtype}, for which this CPU has no such kernels.")
         self._prepare_networks(settings)
         # Not before: the memory of the weights that packing replaced goes back to the system.
         if settings.memory_kept:

@@ -4,13 +4,26 @@
 
 import pytest
 import torch
+from peft import LoraConfig
 from tiny_cascade import TINY_REFERENCE, random_unet
 from torch import nn
 
-from diffusers_tryon.models.packing import PackedConv2d, PackedLayer, PackedLinear, input_shapes, pack_weights
+from diffusers_tryon.models.packing import (
+    PackedConv2d,
+    PackedLayer,
+    PackedLinear,
+    can_pack,
+    input_shapes,
+    pack_weights,
+)
 
 
-pytestmark = pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason="needs a torch with oneDNN")
+pytestmark = pytest.mark.skipif(not can_pack(torch.float32), reason="needs a torch with oneDNN")
+HALF = pytest.param(
+    torch.bfloat16,
+    0.05,
+    marks=pytest.mark.skipif(not can_pack(torch.bfloat16), reason="needs a CPU with kernels for bfloat16"),
+)
 NETWORKS = {
     "base": ("tiny-base", {}),
     "sr that sees the timestep": ("tiny-sr", {"garment_time_conditioning": True}),
@@ -30,7 +43,7 @@ def prediction(unet: nn.Module, batch_size: int, size: int) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("network", NETWORKS)
-@pytest.mark.parametrize("dtype, tolerance", [(torch.float32, 1e-5), (torch.bfloat16, 0.05)])
+@pytest.mark.parametrize("dtype, tolerance", [(torch.float32, 1e-5), HALF])
 def test_a_packed_network_predicts_the_same_at_any_batch_and_size(network, dtype, tolerance):
     name, overrides = NETWORKS[network]
     unet = random_unet(name, 0, **overrides).to(dtype)
@@ -46,7 +59,7 @@ def test_a_packed_network_predicts_the_same_at_any_batch_and_size(network, dtype
         assert error < tolerance
 
 
-@pytest.mark.parametrize("dtype, tolerance", [(torch.float32, 1e-6), (torch.bfloat16, 0.01)])
+@pytest.mark.parametrize("dtype, tolerance", [(torch.float32, 1e-6), HALF])
 @pytest.mark.parametrize("stride", [1, 2])
 def test_a_packed_convolution_computes_the_convolution(dtype, tolerance, stride):
     conv = nn.Conv2d(24, 40, 3, padding=1, stride=stride).to(dtype)
@@ -89,13 +102,16 @@ def test_packed_weights_take_no_second_place_in_memory():
         (lambda unet, folder: unet.load_state_dict({}), "cannot be loaded"),
         (lambda unet, folder: unet.to(torch.float64), "cannot become torch.float64"),
         (lambda unet, folder: unet.to("meta"), "on meta"),
+        (lambda unet, folder: unet.train(), "cannot be trained"),
+        (lambda unet, folder: unet.conv_in(torch.zeros(1, 24, 16, 16, requires_grad=True)), "pass no gradients on"),
+        (lambda unet, folder: unet.add_adapter(LoraConfig(target_modules=["to_q"])), "before which adapters must be"),
     ],
-    ids=["save", "load", "dtype", "device"],
+    ids=["save", "load", "dtype", "device", "train", "gradients", "adapter"],
 )
 def test_what_packed_weights_cannot_do_is_said(use, message, tmp_path):
     unet = random_unet("tiny-base", 0)
     pack_weights(unet, 2, 32, 32)
     with pytest.raises(ValueError, match=message):
         use(unet, tmp_path)
-    unet.to("cpu")
+    unet.to("cpu").eval()
     assert prediction(unet, 1, 32).isfinite().all()

@@ -10,12 +10,15 @@ from tiny_cascade import TINY_REFERENCE, cascade_inputs, random_unet, tiny_casca
 
 from diffusers_tryon import TryOnCascadePipeline
 from diffusers_tryon.models.chunked_attention import ChunkedAttentionProcessor
-from diffusers_tryon.models.packing import PackedConv2d
+from diffusers_tryon.models.packing import PackedConv2d, can_pack
 from diffusers_tryon.pipelines.optimization import best_settings, cast, computes_bfloat16
 from diffusers_tryon.schedules import create_scheduler
 
 
-needs_onednn = pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason="needs a torch with oneDNN")
+needs_onednn = pytest.mark.skipif(not can_pack(torch.float32), reason="needs a torch with oneDNN")
+needs_onednn_bfloat16 = pytest.mark.skipif(
+    not can_pack(torch.bfloat16), reason="needs a CPU with kernels for bfloat16"
+)
 
 
 def images(pipe: TryOnCascadePipeline, **arguments) -> torch.Tensor:
@@ -48,7 +51,7 @@ def test_pictures_in_float32_stay_the_same_within_rounding(make, sequential):
     )
 
 
-@needs_onednn
+@needs_onednn_bfloat16
 def test_bfloat16_is_no_further_from_float32_with_the_other_options_than_without():
     plain = tiny_cascade()
     half, pipe = copy.deepcopy(plain), copy.deepcopy(plain)
@@ -60,7 +63,7 @@ def test_bfloat16_is_no_further_from_float32_with_the_other_options_than_without
     assert error < 1.5 * plain_error
 
 
-@needs_onednn
+@needs_onednn_bfloat16
 def test_every_switch_does_what_it_says():
     pipe = tiny_cascade()
     pipe.optimize(dtype=torch.float32, channels_last=False, chunked_attention=False, packed=False, memory_kept=False)
@@ -89,6 +92,17 @@ def test_weights_that_must_stay_in_float32_do():
     assert unet.time_embedding.linear_1.weight.dtype == torch.bfloat16
 
 
+def test_a_dtype_that_cannot_be_packed_is_left_as_it_is_and_refused_if_asked_for():
+    pipe = tiny_cascade()
+    with pytest.raises(ValueError, match="`packed` must not be set for torch.float64"):
+        pipe.optimize(dtype=torch.float64, packed=True)
+    expected = images(pipe)
+    settings = pipe.optimize(dtype=torch.float64, memory_kept=False)
+    assert not settings.packed and not settings.chunked_attention
+    assert torch.allclose(images(pipe), expected, atol=1e-4)
+
+
+@needs_onednn
 def test_a_packed_pipeline_refuses_another_dtype():
     pipe = tiny_cascade()
     pipe.optimize(dtype=torch.float32, packed=True, memory_kept=False)
