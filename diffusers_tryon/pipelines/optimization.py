@@ -46,8 +46,7 @@ class SpeedSettings(NamedTuple):
 def best_settings(device: torch.device, dtype: torch.dtype | None = None) -> SpeedSettings:
     """The settings that are fastest on a device, in `dtype` if given, as far as measured (`benchmarks/unet_step.py`)."""
     if device.type == "cpu":
-        has_onednn = torch.backends.mkldnn.is_available()
-        is_half_fast = has_onednn and computes_bfloat16(torch.cpu.get_capabilities())
+        is_half_fast = can_pack(torch.bfloat16) and computes_bfloat16(torch.cpu.get_capabilities())
         dtype = dtype or (torch.bfloat16 if is_half_fast else torch.float32)
         return SpeedSettings(
             dtype=dtype,
