@@ -7,12 +7,12 @@ garment for all or one for each.
     python benchmarks/batch.py --model my-cascade --optimize --batch-sizes 1,8,32 --processes 1,2,4,8 --rows 64
 
 The conditions are those of `samples/rendered`, in files of many names. Batch sizes and garments are measured in this
-process, from reading files to written pictures, with what the device offers. Processes are calls of the command by
-torchrun, which share the machine's cores (a call of one has them all too), or have a GPU each; what a call
-takes that finds everything done, for starting and loading, is stated apart and taken off. All options of a table take
-turns.
+process, from reading files to written pictures. Processes are launched by torchrun and share the machine's cores (one
+has them all), or have a GPU each; the number of rows should be a multiple of batch size times processes. All options of
+a table take turns.
 """
 
+import csv
 import json
 import os
 import shutil
@@ -73,18 +73,20 @@ def making(folder: Path, manifest: Path, pipeline: Any, call: dict[str, int], ba
 
 
 def launching(folder: Path, arguments: list[str], processes: int, threads: int) -> tuple[float, float]:
-    """Seconds of a call in so many processes without what it takes to start, and what that is."""
-    shutil.rmtree(folder / "launched", ignore_errors=True)
+    """Seconds in which so many processes make all pictures, their calls of the pipeline alone, and from start to end."""
+    out = folder / "launched"
+    shutil.rmtree(out, ignore_errors=True)
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
-    command = [*launcher, "-m", "diffusers_tryon", *arguments, "--out", str(folder / "launched")]
+    command = [*launcher, "-m", "diffusers_tryon", *arguments, "--out", str(out)]
     environment = {**os.environ, "OMP_NUM_THREADS": str(max(1, threads // processes))}
     environment["PYTHONPATH"] = os.pathsep.join([str(SAMPLE.parents[1]), environment.get("PYTHONPATH", "")])
-
-    def call() -> None:
-        subprocess.run(command, check=True, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-
-    whole, start = seconds_of(call), seconds_of(call)
-    return whole - start, start
+    whole = seconds_of(
+        lambda: subprocess.run(command, check=True, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    )
+    with (out / "results.csv").open(newline="", encoding="utf-8") as file:
+        calls = sum(float(line["seconds"]) for line in csv.DictReader(file))
+    # Equal shares at the same time.
+    return calls / processes, whole
 
 
 def table(title: str, seconds: dict[str, list[float]], rows: int, note: str, **columns: dict[str, float]) -> Table:
@@ -161,12 +163,12 @@ def main(
 
 
 def measure_processes(folder: Path, arguments: list[str], processes: str, rows: int, repeats: int) -> Table:
-    starts: dict[str, list[float]] = {}
+    wholes: dict[str, list[float]] = {}
 
     def measure(count: str) -> Callable[[], float]:
         def once() -> float:
-            seconds, start = launching(folder, arguments, int(count), os.cpu_count() or 1)
-            starts.setdefault(count, []).append(start)
+            seconds, whole = launching(folder, arguments, int(count), os.cpu_count() or 1)
+            wholes.setdefault(count, []).append(whole)
             return seconds
 
         return once
@@ -176,8 +178,9 @@ def measure_processes(folder: Path, arguments: list[str], processes: str, rows: 
         "Processes",
         seconds,
         rows,
-        "Seconds are without starting and loading, which is stated beside them.",
-        start={count: median(taken) for count, taken in starts.items()},
+        f"{rows} pictures in one garment. Seconds are those of the pipeline's calls, of which each process has an equal "
+        'share; "whole" is the command from start to end, with loading.',
+        whole={count: median(taken) for count, taken in wholes.items()},
     )
 
 
