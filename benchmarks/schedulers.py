@@ -13,8 +13,8 @@ Few steps are enough if, for this number and all larger ones that were measured,
 - the cases exclude a loss against the converged run that matters: in no figure does the worse end of the 95 % interval
   of the mean difference pass `MARGINS`. (That it includes 0 would not do: from the same noise, intervals are so narrow
   that losses nobody sees are told.)
-- the picture is still the one that the noise stands for: its distance to the converged run's is at most a quarter of
-  the distance between two noises' pictures, a sixteenth of the variance. Figures against the truth alone favour pale
+- the picture is still the one that the noise stands for: its distance to the converged run's is at most a third of
+  the distance between two noises' pictures, a ninth of the variance. Figures against the truth alone favour pale
   pictures between the possible ones, as too few steps make them.
 
 The result belongs to the weights: measure a new cascade with the same command.
@@ -55,7 +55,7 @@ SCALES = (1.0, 1.5, 3.0, 4.0)
 # Losses that do not matter: in dB, SSIM, CIEDE2000 (of which about 1 can just be seen) and agreement.
 MARGINS = {"psnr_region": 0.1, "ssim_region": 0.01, "garment_colour": 0.5, "garment_pattern": 0.01}
 # In parts of the distance between two noises' pictures: how far from the converged run a run may be.
-CLOSE = 0.25
+CLOSE = 1 / 3
 STAGES = {"base": "Base stage", "sr": "Super-resolution stage, of the true low-resolution picture"}
 
 _TITLES = {name: METRICS[name].title for name in FIGURES if name in METRICS} | {"detail": "Detail"}
@@ -269,7 +269,7 @@ class Reporter:
             "The fewest steps that, as all larger numbers measured, lose no more against the converged run than "
             + ", ".join(f"{margin:g} in {_TITLES[figure]}" for figure, margin in MARGINS.items())
             + " (the worse end of the 95 % interval), and whose pictures are at most "
-            f"{CLOSE:g} times as far from the converged run's as two noises' pictures are apart (last column)."
+            f"{CLOSE:.2f} times as far from the converged run's as two noises' pictures are apart (last column)."
         )
         return Table("How few steps are enough", rows, note)
 

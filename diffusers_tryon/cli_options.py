@@ -54,12 +54,12 @@ LowMemory = Annotated[
 ]
 Steps = Annotated[
     int | None,
-    typer.Option(help="Sampling steps of the base stage.", show_default="30", rich_help_panel=SAMPLING_PANEL),
+    typer.Option(help="Sampling steps of the base stage.", show_default="15", rich_help_panel=SAMPLING_PANEL),
 ]
 SrSteps = Annotated[
     int | None,
     typer.Option(
-        help="Sampling steps of the super-resolution stage.", show_default="20", rich_help_panel=SAMPLING_PANEL
+        help="Sampling steps of the super-resolution stage.", show_default="10", rich_help_panel=SAMPLING_PANEL
     ),
 ]
 Guidance = Annotated[

@@ -23,9 +23,11 @@ logger = logging.get_logger(__name__)
 NUM_TRAIN_TIMESTEPS = 1000
 PREDICTION_TYPES = ("epsilon", "v_prediction", "sample")
 
-# Steps per stage: TryOnDiffusion samples with DDPM (arXiv 2306.08276, section 3.3); ours use the default scheduler.
+# Steps per stage: TryOnDiffusion samples with DDPM (arXiv 2306.08276, section 3.3). Ours use the default scheduler and
+# come from quality on rendered truth against steps (`benchmarks/schedulers.py`, docs/schedulers.md), measured with
+# `tryon-cascade-first`: other weights may need others.
 PAPER_STEPS = {"base": 256, "sr": 128}
-DEFAULT_STEPS = {"base": 30, "sr": 20}
+DEFAULT_STEPS = {"base": 15, "sr": 10}
 DEFAULT_SCHEDULER = "dpmsolver++"
 
 _MAX_BETA = 0.999
