@@ -64,7 +64,9 @@ _CHUNKED = {
 
 
 def use_chunked_attention(unet: ModelMixin) -> None:
-    """Give every attention of a network its processor with chunked attention."""
-    unet.set_attn_processor(
-        {name: _CHUNKED.get(type(processor), type(processor))() for name, processor in unet.attn_processors.items()}
-    )
+    """Give every attention of a network its processor with chunked attention; processors of other kinds stay."""
+    chunked = {
+        name: _CHUNKED[type(processor)]() if type(processor) in _CHUNKED else processor
+        for name, processor in unet.attn_processors.items()
+    }
+    unet.set_attn_processor(chunked)

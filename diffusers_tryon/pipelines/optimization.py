@@ -113,7 +113,8 @@ class OptimizationMixin:
         compiled: bool | None = None,
     ) -> SpeedSettings:
         r"""
-        Make the networks as fast as their device allows, after loading weights, LoRA and moving to the device.
+        Make the networks as fast as their device allows, after loading weights, LoRA and moving to the device. What an
+        earlier call set is not undone.
 
         Args:
             dtype (`torch.dtype`, *optional*): of the weights; bfloat16 where the device computes with it, otherwise

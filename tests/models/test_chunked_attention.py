@@ -12,6 +12,7 @@ from diffusers_tryon.models.chunked_attention import (
     chunked_attention,
     use_chunked_attention,
 )
+from diffusers_tryon.models.unet_parallel import AttentionProcessor
 
 
 def plain_attention(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, scale: float) -> torch.Tensor:
@@ -56,3 +57,17 @@ def test_a_network_predicts_the_same_with_chunked_attention(name, overrides, pro
         chunked = unet(image, torch.tensor(500.0), image.flip(2), image.flip(3), *poses).sample
     assert not torch.equal(chunked, plain)
     assert torch.allclose(chunked, plain, atol=1e-4, rtol=1e-4)
+
+
+def test_processors_of_other_kinds_stay():
+    class Mine(AttentionProcessor):
+        def __init__(self, strength: float):
+            self.strength = strength
+
+    unet, mine = random_unet("tiny-base", 0), Mine(0.5)
+    name = next(iter(unet.attn_processors))
+    unet.set_attn_processor({**unet.attn_processors, name: mine})
+    use_chunked_attention(unet)
+    others = [processor for other, processor in unet.attn_processors.items() if other != name]
+    assert unet.attn_processors[name] is mine
+    assert {type(processor) for processor in others} == {ChunkedAttentionProcessor}
