@@ -262,8 +262,10 @@ class ParallelUNetBlock(nn.Module):
             hidden_states = hidden_states + tokens.transpose(1, 2).unflatten(2, size)
 
         if self.has_attention and garment_feature is None:
-            # Zeros become the norm's bias: all keys are alike, and what attention returns is their one value.
-            value = self.cross_attention.to_v(self.norm_garment.bias[None])  # (1, C)
+            # Normed zeros are alike, so all keys are, and what attention returns is their one value. The norm is called,
+            # because hooks that bring offloaded weights sit on its call.
+            garment_token = self.norm_garment(hidden_states.new_zeros(1, hidden_states.shape[1], 1, 1)).flatten(1)
+            value = self.cross_attention.to_v(garment_token)  # (1, C)
             hidden_states = hidden_states + self.cross_attention.to_out[0](value)[:, :, None, None]
         elif self.has_attention:
             tokens = self.norm_cross(hidden_states).flatten(2).transpose(1, 2)  # (B, hw, C)

@@ -573,7 +573,7 @@ class TryOnCascadePipeline(
                     changed = {name: changed[name] for name in callback_tensors if name in changed}
                     if changed:
                         inputs = inputs._replace(**changed)
-                        passes = {}
+                        passes, features = {}, None
                 if i == len(timesteps) - 1 or (i + 1 > num_warmup_steps and (i + 1) % scheduler.order == 0):
                     progress_bar.update()
 

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a network computes once and uses again: its conditions, the null half's garment, the person stream's way down."""
 
+import accelerate
 import pytest
 import torch
 from tiny_cascade import TINY_REFERENCE, random_unet
@@ -79,6 +80,15 @@ def test_null_features_are_features_of_zeros(unet):
         null = unet(**common, garment_features=unet.null_features(features), conditioning_mask=mask).sample
         torch.testing.assert_close(null, expected, rtol=1e-4, atol=1e-5)
         assert not torch.allclose(unet(**common, garment_features=features).sample, expected, atol=1e-3)
+
+
+def test_null_features_work_with_weights_that_are_offloaded(unet):
+    features = unet.null_features(garment(unet, TIMESTEP))
+    call = {**images(unet), **conditions(), "timestep": TIMESTEP, "garment_features": features}
+    expected = unet(**call).sample
+    # What `enable_sequential_cpu_offload` does to every network.
+    accelerate.cpu_offload(unet, execution_device=torch.device("cpu"))
+    torch.testing.assert_close(unet(**call).sample, expected, rtol=1e-4, atol=1e-5)
 
 
 def test_person_features_of_the_same_step_change_nothing(unet):

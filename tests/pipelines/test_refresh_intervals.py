@@ -131,6 +131,21 @@ def test_a_callback_that_changes_the_pose_is_heard():
     assert not torch.equal(changed, run(pipe))
 
 
+def test_a_garment_stream_that_sees_the_pose_hears_a_callback_between_its_steps():
+    pipe, other = timestep_cascade(), torch.rand(1, 18, 3)
+    encode, poses = pipe.base_unet.encode_garment, []
+    pipe.base_unet.encode_garment = lambda *args, **kwargs: (
+        poses.append(kwargs["person_pose"]) or encode(*args, **kwargs)
+    )
+    run(
+        pipe,
+        garment_refresh_interval=STEPS,
+        callback_on_step_end=lambda pipe, step, timestep, tensors: {"person_pose": other} if step == 2 else {},
+        callback_on_step_end_tensor_inputs=["person_pose"],
+    )
+    assert [torch.equal(pose, other) for pose in poses] == [False, True]
+
+
 @pytest.mark.parametrize("name", ["garment_refresh_interval", "encoder_refresh_interval"])
 @pytest.mark.parametrize("value", [0, -1, 1.5, True])
 def test_intervals_are_whole_numbers_from_one_on(name, value):
