@@ -193,7 +193,8 @@ def cut_chunks(
 def noise_seed(seed: int, row_id: str) -> int:
     """The seed of a row's noise: `diffusers-tryon run --seed` with it makes the same picture."""
     digest = hashlib.sha256(f"{seed}/{row_id}".encode()).digest()
-    return int.from_bytes(digest[:8], "little") >> 1
+    # Spreadsheets keep 15 digits of a number.
+    return int.from_bytes(digest[:6], "little")
 
 
 def joined(encoded: Sequence[EncodedGarment]) -> EncodedGarment:

@@ -187,8 +187,12 @@ class Photographs:
             if isinstance(analysis, Exception):
                 raise analysis
             prepare(key, analysis)
-        except ValueError as error:
-            _write_json(place / _ERROR, {"error": str(error)})
+        # Of the folder that is written to; nothing else is read or written here.
+        except OSError:
+            raise
+        # Also what no check foresaw: it must not end the work on the others.
+        except Exception as error:
+            _write_json(place / _ERROR, {"error": str(error) or type(error).__name__})
 
     def _category(self, garment: GarmentInput) -> str:
         """The category of a garment; "auto" if its photograph cannot be used, and so nothing is made for it."""
@@ -228,7 +232,7 @@ def _analyse(
     """What was seen in each photograph, or why it cannot be used, be it for a reason that no check foresaw."""
     try:
         return analyse_files(paths, preprocessor, person_index)
-    except (ValueError, RuntimeError) as error:
+    except Exception as error:
         if len(paths) == 1:
             return [ValueError(f"{paths[0]}: {error}")]
     return [result for path in paths for result in _analyse([path], preprocessor, person_index)]

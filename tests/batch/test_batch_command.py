@@ -4,6 +4,7 @@
 calls, whatever batch they are made in, and neither bad rows nor interruptions lose one."""
 
 import csv
+import functools
 import json
 import os
 import signal
@@ -18,6 +19,7 @@ import torch
 from PIL import Image
 from tiny_cascade import BASE_SIZE, SR_SIZE, tiny_cascade
 
+from diffusers_tryon import TryOnCascadePipeline
 from diffusers_tryon.batch.generation import noise_seed
 from diffusers_tryon.models.unet_parallel import ParallelUNetModel
 from diffusers_tryon.poses import save_pose
@@ -270,7 +272,25 @@ def test_a_dry_run_says_what_is_there_and_writes_nothing(command, manifest, whol
 
 def test_noise_follows_from_the_seed_and_the_row():
     seeds = {noise_seed(seed, row) for seed in (0, 1) for row in ("a", "b")}
-    assert len(seeds) == 4 and all(0 <= seed < 2**63 for seed in seeds)
+    # Of at most 15 digits, which spreadsheets keep.
+    assert len(seeds) == 4 and all(0 <= seed < 10**15 for seed in seeds)
+
+
+def test_a_batch_that_is_too_large_is_halved(command, arguments, whole, tmp_path, monkeypatch):
+    call, sizes = TryOnCascadePipeline.__call__, []
+
+    @functools.wraps(call)
+    def small(self, **inputs):
+        sizes.append(len(inputs["agnostic_image"]))
+        if sizes[-1] > 2:
+            raise torch.OutOfMemoryError("no room")
+        return call(self, **inputs)
+
+    monkeypatch.setattr(TryOnCascadePipeline, "__call__", small)
+    status, out, _ = command(*arguments, "--batch-size", 6, "--out", tmp_path / "out")
+    assert status == 0 and "6 pictures made" in out
+    assert sizes == [6, 3, 1, 2, 3, 1, 2]
+    assert_same(pictures(tmp_path / "out"), pictures(whole))
 
 
 _DIES = """
