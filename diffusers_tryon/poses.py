@@ -224,7 +224,7 @@ def load_pose(path: str | Path) -> np.ndarray:
     """
     try:
         content = json.loads(Path(path).read_text())
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"The pose file {path} is not valid JSON: {error}") from error
     return _pose_of(content, f"The pose file {path}", str(path))
 
@@ -247,7 +247,7 @@ def _pose_of(content: Any, subject: str, name: str) -> np.ndarray:
         raise ValueError(f'{subject} must hold {{"format": "openpose_18", "normalized": true, "keypoints": [...]}}.')
     try:
         keypoints = np.asarray(content.get("keypoints"), dtype=np.float32)
-    except (TypeError, ValueError) as error:
+    except (OverflowError, TypeError, ValueError) as error:
         raise ValueError(f"{subject} has keypoints that are not numbers in rows of three.") from error
     if keypoints.shape != (NUM_KEYPOINTS, 3):
         raise ValueError(

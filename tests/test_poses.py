@@ -149,6 +149,7 @@ def test_a_saved_pose_is_read_back(tmp_path):
         (json.dumps({"format": "openpose_18", "normalized": True, "keypoints": [[0, 0, 0]] * 17}), "18 keypoints"),
         (json.dumps({"format": "openpose_18", "normalized": True, "keypoints": [["a", 0, 0]] * 18}), "not numbers"),
         (json.dumps({"format": "openpose_18", "normalized": True, "keypoints": [[0, 0, 2]] * 18}), "visibilities"),
+        ("[" * 200_000, "not valid JSON"),
     ],
 )
 def test_a_file_that_is_no_pose_is_refused(tmp_path, content, message):
