@@ -11,6 +11,10 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from diffusers_tryon.files import written_beside
 
 
+# More than any network takes: a file of some kilobytes may hold a picture that fills the memory.
+_MAX_PIXELS = 50_000_000
+
+
 def read_image(file: str | Path | BytesIO, name: str) -> Image.Image:
     """Read a picture, turned as its camera says. Mode and transparency stay for `TryOnImageProcessor` to judge.
 
@@ -19,7 +23,7 @@ def read_image(file: str | Path | BytesIO, name: str) -> Image.Image:
         name (`str`): What errors call the picture.
 
     Raises:
-        ValueError: there is no such file, or it is no picture that can be read whole.
+        ValueError: there is no such file, or it is no picture that can be read whole, or it has more than 50 million pixels.
     """
     what = "what was sent" if isinstance(file, BytesIO) else file
     if not isinstance(file, BytesIO) and not Path(file).is_file():
@@ -28,10 +32,16 @@ def read_image(file: str | Path | BytesIO, name: str) -> Image.Image:
         with Image.open(file) as image:
             if image.format == "EPS":
                 raise UnidentifiedImageError("an EPS file is a program, which PIL would run")
+            if image.width * image.height > _MAX_PIXELS:
+                raise Image.DecompressionBombError(f"It has {image.width} x {image.height} pixels.")
             return ImageOps.exif_transpose(image)
     except UnidentifiedImageError as error:
         raise ValueError(f"`{name}` must be a picture file such as PNG or JPEG, {what} is not.") from error
-    # A broken file raises whatever its decoder stumbled on: OSError, SyntaxError, DecompressionBombError and more.
+    except Image.DecompressionBombError as error:
+        raise ValueError(
+            f"`{name}` must have at most {_MAX_PIXELS // 1_000_000} million pixels, {what} has more. {error}"
+        ) from error
+    # A broken file raises whatever its decoder stumbled on: OSError, SyntaxError and more.
     except Exception as error:
         raise ValueError(f"`{name}` could not be read, {what} is broken or cut short: {error}") from error
 

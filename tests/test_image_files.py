@@ -86,3 +86,10 @@ def test_a_path_below_a_file_and_a_folder_are_refused(tmp_path):
     with pytest.raises(ValueError, match="`out` must be a file"):
         check_image_path(tmp_path / "folder.png", "out")
     check_image_path(tmp_path / "some" / "new" / "result.png", "out")
+
+
+@pytest.mark.parametrize("size", [(7200, 7200), (30_000, 30_000)])
+def test_a_small_file_of_a_huge_picture_is_refused(tmp_path, size):
+    Image.new("1", size).save(tmp_path / "huge.png")
+    with pytest.raises(ValueError, match="`garment_image` must have at most 50 million pixels, .*huge.png has more"):
+        read_image(tmp_path / "huge.png", "garment_image")
