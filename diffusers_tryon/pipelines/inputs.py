@@ -18,6 +18,9 @@ from diffusers_tryon.schedules import NUM_TRAIN_TIMESTEPS
 
 PoseInput = torch.Tensor | np.ndarray | list
 
+# Far above any that makes a picture; infinity and numbers beyond float32 make NaN.
+MAX_GUIDANCE_SCALE = 1000
+
 
 class StagePlan(NamedTuple):
     """What one call asks of one stage."""
@@ -44,7 +47,7 @@ class StagePlan(NamedTuple):
                 f"`original_inference_steps`, got {self.num_inference_steps}."
             )
         if self.guidance_scale is not None:
-            check_number(self.guidance_scale, f"{argument_prefix}guidance_scale", 0)
+            check_number(self.guidance_scale, f"{argument_prefix}guidance_scale", 0, MAX_GUIDANCE_SCALE)
         check_number(self.guidance_start, f"{argument_prefix}guidance_start", 0, 1)
         check_number(self.guidance_stop, f"{argument_prefix}guidance_stop", self.guidance_start, 1)
         shape = (num_rows, 3, self.height, self.width)
@@ -138,7 +141,7 @@ def check_person_is_visible(person_pose: torch.Tensor) -> None:
         raise ValueError(f"`person_pose` must have a visible keypoint, pose {empty[0]} has none.")
 
 
-def check_number(value: float, name: str, low: float, high: float = math.inf) -> None:
+def check_number(value: float, name: str, low: float, high: float) -> None:
     """Raise a `ValueError` unless `value` is a number from `low` to `high`."""
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not low <= value <= high:
         raise ValueError(f"`{name}` must be a number from {low} to {high}, got {value!r}.")

@@ -26,6 +26,7 @@ from diffusers_tryon.pipelines.guidance import (
 )
 from diffusers_tryon.pipelines.hub_download import download_components
 from diffusers_tryon.pipelines.inputs import (
+    MAX_GUIDANCE_SCALE,
     PoseInput,
     PreparedCall,
     StageInputs,
@@ -206,7 +207,7 @@ class TryOnCascadePipeline(
         for name, level in noise_levels.items():
             self._check_noise(level, name)
         check_count(num_images_per_prompt, "num_images_per_prompt")
-        check_number(guidance_scale, "guidance_scale", 0)
+        check_number(guidance_scale, "guidance_scale", 0, MAX_GUIDANCE_SCALE)
         check_number(guidance_rescale, "guidance_rescale", 0, 1)
         check_number(eta, "eta", 0, 1)
         if output_type not in OUTPUT_TYPES:
