@@ -141,7 +141,8 @@ def _paths(files: dict[str, UploadedFile]) -> dict[str, str | None]:
     return {name: file["path"] if file else None for name, file in files.items()}
 
 
-def _index(person_index: str) -> int | None:
+def _index(person_index: str | int) -> int | None:
+    person_index = str(person_index)  # programs may send a number
     if person_index not in _PERSON_INDICES:
         raise ValueError(f"`person_index` must be one of {', '.join(_PERSON_INDICES)}, got {person_index}.")
     return None if person_index == "auto" else int(person_index)
@@ -164,7 +165,7 @@ def _sampling(
         if not isinstance(count, int) or not 1 <= count <= MAX_STEPS:
             raise ValueError(f"The {stage} steps must be a whole number from 1 to {MAX_STEPS}, got {count}.")
     own = scheduler == _OWN_SCHEDULER
-    if not own and scheduler not in SCHEDULERS:
+    if not own and scheduler not in list(SCHEDULERS):
         raise ValueError(f"`scheduler` must be {_OWN_SCHEDULER} or one of {', '.join(SCHEDULERS)}, got {scheduler}.")
     return Sampling(None if own else scheduler, steps, sr_steps, guidance, sr_guidance, seed)
 

@@ -250,6 +250,7 @@ def test_who_finds_the_queue_full_is_told(service, tmp_path, monkeypatch):
         ({"scheduler": "magic"}, "The scheduler must be model or one of ddpm"),
         ({"category": "<script>"}, "got '&lt;script&gt;'"),
         ({"category": "hat"}, "The category must be one of upper"),
+        ({"person_index": 7}, "The person index is 7, but the person photo shows 1 person"),
         ({"person_index": "7"}, "The person index is 7, but the person photo shows 1 person"),
         ({"person_index": "someone"}, "The person index must be one of auto, 0"),
         ({"garment_photo": None}, "The garment photo is missing"),
