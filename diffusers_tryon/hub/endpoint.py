@@ -6,7 +6,6 @@ import base64
 import binascii
 import os
 import secrets
-import warnings
 from io import BytesIO
 from typing import Any
 
@@ -17,7 +16,6 @@ from ..image_files import read_image
 from ..inference import load_pipeline, load_preprocessor, with_scheduler
 from ..pipelines.pipeline_output import TryOnCascadePipelineOutput, TryOnPhotosOutput
 from ..poses import parse_pose
-from ..preprocessing.errors import PreprocessingWarning
 from ..schedules import SCHEDULERS
 
 
@@ -32,6 +30,8 @@ _CALL_PARAMETERS = (
 _PHOTO_PARAMETERS = ("category", "garment_type", "person_index")
 _OWN_PARAMETERS = ("scheduler", "seed", "all_stages")
 _MAX_SEED = 2**63 - 1
+# Of the largest stage anybody trains; a request for more would fill the memory and end the server.
+_MAX_SIDE = 1024
 
 
 class EndpointHandler:
@@ -65,7 +65,9 @@ class EndpointHandler:
         self.preprocessor = load_preprocessor(os.environ.get("TRYON_PREPROCESSOR", "offline"), self.pipe.device)
 
     def __call__(self, data: dict[str, Any]) -> dict[str, Any]:
-        inputs, parameters = _dictionary(data, "inputs"), dict(_dictionary({"parameters": {}, **data}, "parameters"))
+        request = _dictionary(data, "request")
+        inputs = _dictionary(request.get("inputs"), "inputs")
+        parameters = dict(_dictionary(request.get("parameters", {}), "parameters"))
         has_photos = any(name in inputs for name in _PHOTOS)
         _check_names(inputs, "inputs", _PHOTOS if has_photos else _CONDITIONS)
         _check_required(inputs, has_photos)
@@ -73,19 +75,19 @@ class EndpointHandler:
         _check_names(parameters, "parameters", allowed)
         scheduler, seed = _scheduler(parameters.pop("scheduler", None)), _seed(parameters.pop("seed", None))
         shows_all = _flag(parameters.pop("all_stages", False))
+        _check_sides(parameters)
         conditions = {name: _decoded(value, name) for name, value in inputs.items() if value is not None}
 
         # Schedulers of its own: nothing of one request stays for the next.
         pipe = with_scheduler(self.pipe, scheduler)
         pipe.set_progress_bar_config(disable=True)
         parameters["generator"] = torch.Generator().manual_seed(seed)
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always", PreprocessingWarning)
-            if has_photos:
-                output = pipe.try_on(**conditions, preprocessor=self.preprocessor, **parameters)
-            else:
-                output = pipe(**conditions, **parameters)
-        messages = [str(item.message) for item in caught if issubclass(item.category, PreprocessingWarning)]
+        if has_photos:
+            output = pipe.try_on(**conditions, preprocessor=self.preprocessor, **parameters)
+        else:
+            output = pipe(**conditions, **parameters)
+        # Python's own record of warnings is one for all threads, and endpoints answer in several.
+        messages = [str(warning) for warning in output.prepared.warnings] if has_photos else []
         answer = {"image": _encoded(output.images[0]), "seed": seed, "seconds": output.seconds, "warnings": messages}
         return answer | (_stages(output) if shows_all else {})
 
@@ -97,8 +99,7 @@ def _stages(output: TryOnCascadePipelineOutput | TryOnPhotosOutput) -> dict[str,
     return pictures
 
 
-def _dictionary(data: dict[str, Any], name: str) -> dict[str, Any]:
-    value = data.get(name)
+def _dictionary(value: Any, name: str) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise ValueError(f"`{name}` must be a JSON object, got {_shown(value)}.")
     return value
@@ -116,6 +117,14 @@ def _check_required(inputs: dict[str, Any], has_photos: bool) -> None:
         raise ValueError(
             f"`inputs` lacks `{missing[0]}`: it must hold {' and '.join(_PHOTOS)}, or {', '.join(_REQUIRED_CONDITIONS)}."
         )
+
+
+def _check_sides(parameters: dict[str, Any]) -> None:
+    """What is no number at all is for the pipeline to refuse."""
+    for name in ("height", "width"):
+        value = parameters.get(name)
+        if isinstance(value, (int, float)) and value > _MAX_SIDE:
+            raise ValueError(f"`{name}` must be at most {_MAX_SIDE} here, got {_shown(value)}.")
 
 
 def _scheduler(value: Any) -> str | None:

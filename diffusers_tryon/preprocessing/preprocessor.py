@@ -101,9 +101,13 @@ class TryOnPreprocessor:
 
         Raises:
             PreprocessingError: one of them cannot be used.
+            ValueError: `person_index` is no integer.
         """
         names = names or [f"photo {number}" for number in range(len(photos))]
         indices = person_index if isinstance(person_index, Sequence) else [person_index] * len(photos)
+        for index in indices:
+            if index is not None and (isinstance(index, bool) or not isinstance(index, int)):
+                raise ValueError(f"`person_index` must be an integer from 0 on or None, got {index!r}.")
         read = [read_photo(photo, name) for photo, name in zip(photos, names)]
         return self.analyse_read(read, indices)
 

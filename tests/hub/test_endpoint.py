@@ -5,13 +5,14 @@
 import base64
 import importlib.util
 import json
+from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageFilter
 from tiny_cascade import tiny_cascade
 
 from diffusers_tryon import TryOnCascadePipeline
@@ -123,11 +124,31 @@ def test_photographs_come_back_at_their_own_size(repository, monkeypatch):
     )
     assert np.array_equal(picture(answer["image"]), np.asarray(expected.images[0]))
     assert picture(answer["prepared"]).ndim == 3
+    with pytest.raises(ValueError, match="`person_index` must be an integer from 0 on or None, got '1'"):
+        handler({"inputs": photos, "parameters": {"person_index": "1"}})
     too_small = BytesIO()
     Image.new("RGB", (20, 20)).save(too_small, "PNG")
     photos["person_photo"] = base64.b64encode(too_small.getvalue()).decode()
     with pytest.raises(ValueError, match="`person_photo`"):
         handler({"inputs": photos})
+
+
+@pytest.mark.slow
+def test_each_of_two_requests_at_once_gets_its_own_warnings(handler):
+    blurred = BytesIO()
+    Image.open(PHOTOS / "person.jpg").filter(ImageFilter.GaussianBlur(6)).save(blurred, "PNG")
+    people = {"sharp": text_of(PHOTOS / "person.jpg"), "blurred": base64.b64encode(blurred.getvalue()).decode()}
+    garment = text_of(PHOTOS / "garment.jpg")
+    parameters = {**FAST, "category": "upper", "garment_type": "worn", "last_stage": "base"}
+
+    def warnings_of(person: str) -> list[str]:
+        inputs = {"person_photo": people[person], "garment_photo": garment}
+        return handler({"inputs": inputs, "parameters": parameters})["warnings"]
+
+    alone = {person: warnings_of(person) for person in people}
+    assert any("is blurred" in warning for warning in alone["blurred"]) and alone["blurred"] != alone["sharp"]
+    with ThreadPoolExecutor(len(people)) as threads:
+        assert dict(zip(people, threads.map(warnings_of, people))) == alone
 
 
 @pytest.mark.parametrize(
@@ -141,6 +162,8 @@ def test_photographs_come_back_at_their_own_size(repository, monkeypatch):
         ({"person_pose": [[0.0, 0.0, 1.0]] * 18}, "`person_pose` must hold {\"format\""),
         ({"person_pose": {"format": "openpose_18", "normalized": True, "keypoints": [[0.5, 0.5, 2.0]] * 18}},
          "`person_pose` must have visibilities"),
+        ({"person_pose": {"format": "openpose_18", "normalized": True, "keypoints": [[10**400, 0, 1]] * 18}},
+         "`person_pose` has keypoints that are not numbers"),
         ({"person_image": "x"}, "`inputs` may hold agnostic_image, .* got 'person_image'"),
         ({"person_photo": "x"}, "`inputs` may hold person_photo, garment_photo here, got 'agnostic_image'"),
     ],
@@ -164,6 +187,9 @@ def test_inputs_that_do_not_fit_are_named(handler, conditions, change, message):
         ({"num_inference_steps": "30"}, "`num_inference_steps` must be an integer from 1"),
         ({"guidance_scale": "high"}, "`guidance_scale` must be a number"),
         ({"height": 33}, "`height` must be a multiple"),
+        ({"height": 8192, "width": 8192}, "`height` must be at most 1024 here, got 8192"),
+        ({"guidance_scale": float("inf")}, "`guidance_scale` must be a number from 0 to 1000, got inf"),
+        ({"sr_guidance_scale": 10**30}, "`sr_guidance_scale` must be a number from 0 to 1000"),
     ],
 )
 def test_parameters_that_do_not_fit_are_named(handler, conditions, parameters, message):
@@ -171,7 +197,7 @@ def test_parameters_that_do_not_fit_are_named(handler, conditions, parameters, m
         handler({"inputs": conditions, "parameters": parameters})
 
 
-@pytest.mark.parametrize("data, name", [({}, "inputs"), ({"inputs": "text"}, "inputs")])
+@pytest.mark.parametrize("data, name", [({}, "inputs"), ({"inputs": "text"}, "inputs"), ([], "request")])
 def test_a_body_that_is_no_request_is_named(handler, data, name):
     with pytest.raises(ValueError, match=f"`{name}` must be a JSON object"):
         handler(data)
