@@ -10,6 +10,7 @@ from diffusers.models.modeling_utils import ModelMixin
 from diffusers_tryon.models.chunked_attention import use_chunked_attention
 from diffusers_tryon.models.inputs import trained_size
 from diffusers_tryon.models.packing import can_pack, pack_weights
+from diffusers_tryon.pipelines.compilation import compile_networks
 from diffusers_tryon.pipelines.stages import STAGES
 from diffusers_tryon.process_memory import has_glibc, keep_freed_memory, return_freed_memory
 
@@ -28,7 +29,7 @@ class SpeedSettings(NamedTuple):
         packed (`bool`): see `diffusers_tryon.models.packing`; for CPUs with oneDNN.
         memory_kept (`bool`): freed activations stay with the process for the next ones, see
             `diffusers_tryon.process_memory`.
-        compiled (`bool`): whole networks by `torch.compile`.
+        compiled (`bool`): whole networks by `torch.compile`, see `diffusers_tryon.pipelines.compilation`.
     """
 
     dtype: torch.dtype
@@ -111,6 +112,7 @@ class OptimizationMixin:
         packed: bool | None = None,
         memory_kept: bool | None = None,
         compiled: bool | None = None,
+        compile_mode: str | None = None,
     ) -> SpeedSettings:
         r"""
         Make the networks as fast as their device allows, after loading weights, LoRA and moving to the device. What an
@@ -127,14 +129,17 @@ class OptimizationMixin:
             memory_kept (`bool`, *optional*): the process keeps memory that is freed, for the next activations; on for
                 CPUs with glibc if not given. It holds for the whole process, and for good.
             compiled (`bool`, *optional*): whole networks by `torch.compile`; on for CUDA if not given. The first call
-                then takes minutes.
+                then takes minutes. Compiled networks go without `packed` and `chunked_attention`.
+            compile_mode (`str`, *optional*): of `torch.compile`: "default", "reduce-overhead", "max-autotune" or
+                "max-autotune-no-cudagraphs". The second and third replay CUDA graphs.
 
         Returns:
             [`SpeedSettings`]: what was set.
 
         Raises:
             ValueError: weights are to be packed that do not lie on the CPU, or of a dtype that it has no kernels for; or
-                become another dtype that are packed.
+                become another dtype that are packed; options that exclude each other; an unknown `compile_mode`;
+                offloaded networks that are to be compiled.
         """
         given = {
             "channels_last": channels_last,
@@ -150,7 +155,15 @@ class OptimizationMixin:
             raise ValueError(f"`packed` is for networks on the CPU, and these are on {self.device}.")
         if settings.packed and not can_pack(settings.dtype):
             raise ValueError(f"`packed` must not be set for {settings.dtype}, for which this CPU has no such kernels.")
+        if compile_mode is not None and not settings.compiled:
+            raise ValueError(f"`compile_mode` is for compiled networks, got {compile_mode!r} without `compiled`.")
+        if settings.compiled:
+            if packed or chunked_attention:
+                raise ValueError("Compiled networks go without `packed` and `chunked_attention`: choose one way.")
+            settings = settings._replace(packed=False, chunked_attention=False)
         self._prepare_networks(settings)
+        if settings.compiled:
+            compile_networks(self, compile_mode)
         # Not before: the memory of the weights that packing replaced goes back to the system.
         if settings.memory_kept:
             keep_freed_memory()
