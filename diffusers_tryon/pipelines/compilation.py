@@ -93,8 +93,8 @@ def compile_networks(
     small networks, minutes for large ones, once for each network and size.
 
     A call of the pipeline has one graph for each network, and one more for each garment stream. Null rows that run
-    apart (`sequential_guidance`) have one of their own in networks where they do no garment work, and steps that reuse
-    person features (`encoder_refresh_interval`) have one more.
+    apart (`sequential_guidance`) have one of their own in networks where they do no garment work, steps that return or
+    reuse person features (`encoder_refresh_interval`) two, and garment streams another one for garments without a pose.
 
     Weights are saved as ever. Networks whose parameters are offloaded are compiled before offloading is enabled.
 
