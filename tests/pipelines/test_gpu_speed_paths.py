@@ -18,7 +18,6 @@ pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device"),
 ]
-SHALLOW = {"layers_per_block": (1, 1), "garment_layers_per_block": (1, 1)}
 
 
 @pytest.fixture(autouse=True)
@@ -31,7 +30,7 @@ def fresh_compiler():
 @pytest.mark.parametrize("time_conditioning", [False, True])
 @pytest.mark.parametrize("mode", ["default", "reduce-overhead"])
 def test_compiled_in_bfloat16_is_as_near_to_float32_as_bfloat16_is(mode, time_conditioning):
-    plain = tiny_cascade(**SHALLOW, garment_time_conditioning=time_conditioning).to("cuda")
+    plain = tiny_cascade(garment_time_conditioning=time_conditioning).to("cuda")
     half, pipe = copy.deepcopy(plain), copy.deepcopy(plain)
     half.optimize(compiled=False)
     settings = pipe.optimize(compile_mode=mode)
@@ -48,7 +47,7 @@ def test_compiled_in_bfloat16_is_as_near_to_float32_as_bfloat16_is(mode, time_co
 
 
 def test_pictures_of_one_call_outlive_the_next_replay():
-    pipe = tiny_cascade(**SHALLOW).to("cuda")
+    pipe = tiny_cascade().to("cuda")
     pipe.optimize(compile_mode="reduce-overhead")
     for _ in range(3):
         first = pipe(**cascade_inputs()).images
@@ -58,7 +57,7 @@ def test_pictures_of_one_call_outlive_the_next_replay():
 
 
 def test_steps_do_not_wait_for_the_card():
-    pipe = tiny_cascade(**SHALLOW).to("cuda")
+    pipe = tiny_cascade().to("cuda")
     pipe(**cascade_inputs())
 
     def watch(pipe, step, timestep, tensors):
@@ -74,7 +73,7 @@ def test_steps_do_not_wait_for_the_card():
 
 
 def test_offloading_after_compiling_keeps_one_graph():
-    plain = tiny_cascade(**SHALLOW)
+    plain = tiny_cascade()
     pipe = copy.deepcopy(plain)
     counter = CompileCounterWithBackend("eager")
     compile_networks(pipe, backend=counter)
