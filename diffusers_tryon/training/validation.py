@@ -14,7 +14,7 @@ from PIL import Image
 from diffusers_tryon.composition import AGNOSTIC_FILL
 from diffusers_tryon.image_files import write_image
 from diffusers_tryon.image_processor import TryOnImageProcessor
-from diffusers_tryon.pipelines.guidance import predict
+from diffusers_tryon.pipelines.guidance import network_passes, predict, step_garment_features
 from diffusers_tryon.pipelines.inputs import StageInputs
 from diffusers_tryon.schedules import DEFAULT_SCHEDULER, NUM_TRAIN_TIMESTEPS, swap_scheduler
 from diffusers_tryon.training.configuration import TrainingConfig
@@ -170,14 +170,17 @@ class FixedValidation:
             with self.accelerator.autocast(), outer_weights_gathered(unet):
                 features = unet.encode_garment(inputs.garment_image, inputs.garment_pose)
             inputs = inputs._replace(garment_features=features)
+        with self.accelerator.autocast(), outer_weights_gathered(unet):
+            passes = network_passes(unet, inputs, guidance_scale is not None, sequential_guidance=False)
         image = noise * scheduler.init_noise_sigma
         for timestep in scheduler.timesteps:
             if stop():
                 return None
             model_input = scheduler.scale_model_input(image, timestep)
             with self.accelerator.autocast(), outer_weights_gathered(unet):
-                prediction = predict(unet, model_input, timestep.float(), inputs, guidance_scale)
-            image = scheduler.step(prediction, timestep, image, return_dict=False)[0]
+                features = step_garment_features(unet, timestep.float(), inputs)
+                prediction = predict(unet, model_input, timestep.float(), passes, features, guidance_scale)
+            image = scheduler.step(prediction.sample, timestep, image, return_dict=False)[0]
         return image.clamp(-1, 1)
 
     def _noise(self, row: int, purpose: int, count: int) -> torch.Tensor:
