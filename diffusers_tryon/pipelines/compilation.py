@@ -1,6 +1,6 @@
 # Copyright 2026 The diffusers-tryon authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Whole networks by `torch.compile`: one graph for every step, scheduler and number of rows."""
+"""Whole networks by `torch.compile`: the same graph for every step, scheduler and number of rows."""
 
 import copy
 import functools
@@ -78,7 +78,7 @@ class CompiledMethod:
                 torch._dynamo.maybe_mark_dynamic(tensor, 0)
         if self.replays:
             torch.compiler.cudagraph_mark_step_begin()
-        # Otherwise a single row would be a constant of the graph.
+        # Otherwise a single row would be a constant of Dynamo's graph. Inductor compiles it apart all the same.
         with torch.fx.experimental._config.patch(backed_size_oblivious=True):
             outputs = self.compiled(**arguments)
         # The next replay of a CUDA graph writes where this one did.
@@ -92,9 +92,10 @@ def compile_networks(
     Compile the networks of a cascade, whole, and their garment streams apart. The next call then compiles: seconds for
     small networks, minutes for large ones, once for each network and size.
 
-    A call of the pipeline has one graph for each network, and one more for each garment stream. Null rows that run
-    apart (`sequential_guidance`) have one of their own in networks where they do no garment work, steps that return or
-    reuse person features (`encoder_refresh_interval`) two, and garment streams another one for garments without a pose.
+    A call of the pipeline has one graph for each network, and one more for each garment stream; inductor compiles each
+    for a single row and for several. Null rows that run apart (`sequential_guidance`) have one of their own in networks
+    where they do no garment work, steps that return or reuse person features (`encoder_refresh_interval`) two, and
+    garment streams another one for garments without a pose.
 
     Weights are saved as ever. Networks whose parameters are offloaded are compiled before offloading is enabled.
 
