@@ -38,7 +38,7 @@ def check_newest(run_dir: Path, size: int) -> int:
 @pytest.mark.parametrize("mode", ["foreground", "background"])
 def test_kills_at_random_moments_lose_at_most_the_save_they_hit(tmp_path, mode):
     moments = random.Random(0)
-    promised, num_hit, seconds_per_save = 0, 0, 0.02
+    promised, num_hit, num_kept, seconds_per_save = 0, 0, 0, 0.02
     for _ in range(NUM_KILLS):
         process = subprocess.Popen([*COMMAND, "forever", str(tmp_path), mode], stdout=subprocess.PIPE, text=True)
         first = int(process.stdout.readline())
@@ -57,9 +57,10 @@ def test_kills_at_random_moments_lose_at_most_the_save_they_hit(tmp_path, mode):
         assert check_newest(tmp_path, BYTES_PER_FILE) >= promised
         names = os.listdir(tmp_path / "checkpoints")
         num_hit += any(name.startswith("tmp-") for name in names)
-        # Two are kept; one more was just saved, or is on its way out.
-        assert sum(name.startswith("step-") for name in names) <= 3
-        assert len(names) <= 4
+        # Two are kept, besides one that was just saved; a kill before its first removal keeps those of the kill before.
+        num_kept, num_kept_before = sum(name.startswith("step-") for name in names), num_kept
+        assert num_kept <= max(num_kept_before, 2) + 1
+        assert len(names) <= num_kept + 1
     assert promised >= NUM_KILLS / 2
     assert num_hit >= 5, "hardly a kill hit a save: the test shows nothing"
 
