@@ -37,7 +37,7 @@ import typer
 from diffusers.models.modeling_utils import ModelMixin
 from diffusers.utils import load_image
 from reporting import MEASUREMENTS, RESULTS, Report, Table, describe_machine, seconds_of, synchronize, take_turns
-from unet_step import Networks, Option, random_inputs, random_networks, step_function, twin
+from unet_step import Memory, Networks, Option, random_inputs, random_networks, step_function, twin
 
 from diffusers_tryon import TryOnCascadePipeline
 from diffusers_tryon.models.inputs import trained_size
@@ -269,13 +269,20 @@ class Caller:
         return WholeCall(seconds, **output.seconds)
 
 
+def measure_with_memory(memory: Memory, is_kept: bool, measure: Callable) -> Any:
+    """`measure()` in a process that keeps freed memory or gives it back; it is collected by a call of its own."""
+    if memory.switch(is_kept):
+        measure()
+    return measure()
+
+
 def measure_model(settings: Settings) -> list[Measured]:
     """Measure a model's options in the process that calls."""
     torch.set_num_threads(settings.threads)
     device = torch.device(settings.device)
     with torch.no_grad():
         model = load_model(settings)
-        turns, pipes = {}, {}
+        memory, turns, pipes = Memory(), {}, {}
         if settings.steps_as_reference:
             name = "two passes" if settings.reference is None else "reference implementation"
             turns[name] = steps_as_reference(model, False, device)
@@ -283,7 +290,9 @@ def measure_model(settings: Settings) -> list[Measured]:
         if settings.plain:
             pipes[PLAIN] = create_pipeline([networks["float32"] for networks in model.plain], model.components)
         pipes[OPTIMIZED] = create_pipeline(model.fast, model.components)
-        speed = pipes[OPTIMIZED].optimize()
+        # Kept memory is the process's, and the other rows must do without.
+        speed = best_settings(device)
+        pipes[OPTIMIZED].optimize(memory_kept=False)
         callers = {name: (pipe, {}) for name, pipe in pipes.items()}
         if settings.approximate:
             sees_time = model.fast[0].config.garment_time_conditioning
@@ -291,13 +300,19 @@ def measure_model(settings: Settings) -> list[Measured]:
                 if sees_time or "garment_refresh_interval" not in arguments:
                     callers[f"{OPTIMIZED}, {name}"] = pipes[OPTIMIZED], arguments
         turns |= {name: partial(short_call, *caller) for name, caller in callers.items()}
-        measured = take_turns(turns, settings.repeats)
+
+        def with_memory(name: str, measure: Callable) -> Callable:
+            return partial(measure_with_memory, memory, speed.memory_kept and name.startswith(OPTIMIZED), measure)
+
+        measured = take_turns({name: with_memory(name, turn) for name, turn in turns.items()}, settings.repeats)
 
         calls = {}
         for name, caller in callers.items():
             if measured[name][0].total(DEFAULT_STEPS) <= settings.longest:
                 calls[name] = Caller(*caller)
-        whole = take_turns(calls, settings.repeats, warm_up=0)
+        whole = take_turns(
+            {name: with_memory(name, call) for name, call in calls.items()}, settings.repeats, warm_up=0
+        )
     return [
         Measured(
             name=f"{settings.model}, {name}",
