@@ -58,6 +58,7 @@ OPTIONS = {
     "adamw8bit": {"optimizer": "adamw8bit"},
     "compile": {"compile": True},
     "together": {"mixed_precision": "bf16"},
+    "together, chunked attention": {"mixed_precision": "bf16", "chunked_attention": True},
     "together, channels_last": {"mixed_precision": "bf16", "channels_last": True},
     "together, compile": {"mixed_precision": "bf16", "compile": True},
 }

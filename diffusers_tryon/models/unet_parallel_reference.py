@@ -707,7 +707,7 @@ class ReferenceParallelUNetModel(ModelMixin, ConfigMixin, AttentionMixin, PeftAd
                 keep,
                 sample.dtype,
             )
-        vector, context = encoded_conditions  # (B, V), (B, 2T, E)
+        vector, context = encoded_conditions.vector, encoded_conditions.pose_tokens  # (B, V), (B, 2T, E)
         vector = vector + self._embed_timestep(timestep, vector)
         if garment_features is None:
             garment_features = self._run_garment_stream(garment_image, vector)

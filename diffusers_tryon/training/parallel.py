@@ -28,6 +28,7 @@ from torch.distributed.fsdp import CPUOffloadPolicy, FSDPModule, fully_shard
 from torch.distributed.tensor import DTensor
 from torch.nn.parallel import DistributedDataParallel
 
+from diffusers_tryon.models.chunked_attention import use_chunked_attention
 from diffusers_tryon.training.batches import blank_inputs
 from diffusers_tryon.training.configuration import TrainingConfig
 from diffusers_tryon.training.deepspeed_layout import (
@@ -86,6 +87,8 @@ def distribute(unet: ModelMixin, config: TrainingConfig, accelerator: Accelerato
     unet.train()
     if config.channels_last:
         unet.to(memory_format=torch.channels_last)
+    if config.chunked_attention:
+        use_chunked_attention(unet)
     if config.gradient_checkpointing:
         unet.enable_gradient_checkpointing()
     check_same_weights(accelerator, unet)

@@ -183,7 +183,7 @@ def test_overrides_replace_fields_and_leave_the_rest():
     assert {field: model.config[field] for field in stated if field != "_class_name"} == {
         field: value for field, value in stated.items() if field != "_class_name"
     }
-    assert model.conv_in.in_channels == 3 * 3 * 2**2
+    assert model.conv_in.in_channels == 3 * 3 * 2**2 + 18  # three images in patches, maps of the pose
 
 
 @pytest.mark.parametrize("name", ["small", "paper-512", "../presets/tiny-base", ""])

@@ -27,6 +27,7 @@ from parallel_worker import (
 from safetensors.torch import load_file
 
 from diffusers_tryon import ParallelUNetModel
+from diffusers_tryon.models.chunked_attention import ChunkedAttentionProcessor
 from diffusers_tryon.training.parallel import agree, create_accelerator, distribute
 
 
@@ -167,10 +168,14 @@ def test_resumed_state_goes_on_bit_for_bit(accelerator, tmp_path):
 
 
 def test_settings_of_memory_and_precision_do_not_change_what_is_computed(accelerator, one_process):
-    config = dataclasses.replace(config_for(CONFIG, 1), channels_last=True, gradient_checkpointing=False)
+    config = dataclasses.replace(
+        config_for(CONFIG, 1), channels_last=True, chunked_attention=True, gradient_checkpointing=False
+    )
     run = Run(config, accelerator)
     assert run.train(NUM_STEPS) == pytest.approx(one_process["all"][1], rel=1e-4)
     assert run.state.unet.conv_in.weight.is_contiguous(memory_format=torch.channels_last)
+    processors = run.state.unet.attn_processors.values()
+    assert {type(processor) for processor in processors} == {ChunkedAttentionProcessor}
 
 
 def test_agreement_of_one_process(accelerator):
