@@ -336,9 +336,10 @@ class ParallelUNetModel(ModelMixin, ConfigMixin, AttentionMixin, PeftAdapterMixi
     the first attends to the second at the low resolutions (paper, section 3.2 and figure 2). The 128 and the 256
     pixel network are configurations of this class.
 
-    Differences from the paper are the configuration fields `patch_size` and `garment_time_conditioning`, the learned
-    states of missing points and of flat garments, and that a dropped garment zeroes the garment's *features* where
-    the paper zeroes the garment's image: with guidance, the unconditional half then needs no garment stream.
+    Differences from the paper are the configuration fields `patch_size`, `garment_time_conditioning` and `pose_maps`,
+    the learned states of missing points and of flat garments, and that a dropped garment zeroes the garment's
+    *features* where the paper zeroes the garment's image: with guidance, the unconditional half then needs no garment
+    stream.
 
     Args:
         sample_size (`int` or `tuple[int, int]`, defaults to 128): trained size in pixels, or (height, width). Other
@@ -358,7 +359,7 @@ class ParallelUNetModel(ModelMixin, ConfigMixin, AttentionMixin, PeftAdapterMixi
             beside its images. Small networks learn sooner where limbs are.
         garment_fusion (`str`, defaults to `"cross_attention"`): how the person's stream reads the garment's features;
             "concatenation" joins the two maps, position by position, in place of the cross-attention: what the paper
-            compares with (section 4.3).
+            compares with in its ablation.
     """
 
     _supports_gradient_checkpointing = True
@@ -490,6 +491,10 @@ class ParallelUNetModel(ModelMixin, ConfigMixin, AttentionMixin, PeftAdapterMixi
                     f"`block_out_channels` must be multiples of `attention_head_dim` at attention levels, "
                     f"got {config.block_out_channels[level]} and {config.attention_head_dim}."
                 )
+        if config.garment_fusion not in ("cross_attention", "concatenation"):
+            raise ValueError(
+                f'`garment_fusion` must be "cross_attention" or "concatenation", got {config.garment_fusion!r}.'
+            )
         if config.pose_embed_dim % config.attention_head_dim:
             raise ValueError(
                 f"`pose_embed_dim` must be a multiple of `attention_head_dim`, "

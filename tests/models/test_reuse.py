@@ -15,6 +15,7 @@ NETWORKS = {
     "base": ("tiny-base", {}),
     "sr": ("tiny-sr", {}),
     "sees the timestep": ("tiny-base", {"garment_time_conditioning": True}),
+    "concatenation": ("tiny-base", {"garment_fusion": "concatenation", "pose_maps": False}),
     "reference": ("reference-128", {**TINY_REFERENCE, "sample_size": SIZE}),
 }
 MASKS = {"all": None, "null": torch.tensor([False, False]), "half": torch.tensor([False, True])}

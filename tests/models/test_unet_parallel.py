@@ -3,6 +3,7 @@
 """What the Parallel-UNet computes: against plain restatements, by condition, by path, and for bad input."""
 
 import math
+from itertools import product
 
 import pytest
 import torch
@@ -10,7 +11,7 @@ import torch.nn.functional as F
 from networks import PAPER_LEVELS, network_inputs, random_pose, split_garment, tiny_network
 
 from diffusers_tryon import GarmentFeatures, ParallelUNetModel, ParallelUNetOutput, create_unet
-from diffusers_tryon.models.unet_parallel import Attention, PoseEmbedding, ResidualBlock
+from diffusers_tryon.models.unet_parallel import Attention, PoseEmbedding, ResidualBlock, draw_pose_maps
 
 
 @pytest.fixture(autouse=True)
@@ -25,6 +26,16 @@ def run(model: ParallelUNetModel, inputs: dict, **changes) -> torch.Tensor:
 
 def names(parameter: object) -> str:
     return " ".join(parameter) if isinstance(parameter, dict) else ""
+
+
+def plain_pose_maps(pose: torch.Tensor, height: int, width: int) -> torch.Tensor:
+    """A Gaussian of a sixteenth of the picture around each point, pixel by pixel."""
+    maps = torch.zeros(len(pose), 18, height, width)
+    for row, keypoint, y, x in product(range(len(pose)), range(18), range(height), range(width)):
+        point_x, point_y, visibility = pose[row, keypoint].tolist()
+        squares = ((x + 0.5) / width - point_x) ** 2 + ((y + 0.5) / height - point_y) ** 2
+        maps[row, keypoint, y, x] = visibility * math.exp(-squares / (2 * (1 / 16) ** 2))
+    return maps
 
 
 # The whole network once more, from its weights by name, written as the paper's figure reads
@@ -116,8 +127,15 @@ class PlainNetwork:
             2, size
         )
         tokens = self.group_norm(f"{name}.norm_cross", x).flatten(2).transpose(1, 2)
-        garment = self.group_norm(f"{name}.norm_garment", garment).flatten(2).transpose(1, 2)
+        garment = self.group_norm(f"{name}.norm_garment", garment)
+        if self.config.garment_fusion == "concatenation":
+            person = tokens.transpose(1, 2).unflatten(2, size)
+            return x + self.conv(f"{name}.concatenation", torch.cat([person, garment], dim=1))
+        garment = garment.flatten(2).transpose(1, 2)
         return x + self.attention(f"{name}.cross_attention", tokens, garment).transpose(1, 2).unflatten(2, size)
+
+    def join_maps(self, x: torch.Tensor, pose: torch.Tensor) -> torch.Tensor:
+        return torch.cat([x, plain_pose_maps(pose, *x.shape[2:])], dim=1) if self.config.pose_maps else x
 
     def fold(self, x: torch.Tensor) -> torch.Tensor:
         p = self.config.patch_size
@@ -148,7 +166,8 @@ class PlainNetwork:
         # The garment stream; its feature maps are kept by direction, level and block.
         garment_vector = vector if config.garment_time_conditioning else garment_vector
         last_level = len(config.block_out_channels) - 1
-        garment, features = self.conv("garment_conv_in", self.fold(inputs["garment_image"])), {}
+        garment = self.join_maps(self.fold(inputs["garment_image"]), inputs["garment_pose"])
+        garment, features = self.conv("garment_conv_in", garment), {}
         for level in range(last_level + 1):
             for i in range(config.garment_layers_per_block[level]):
                 garment = self.block(f"garment_down_blocks.{level}.{i}", garment, garment_vector)
@@ -167,7 +186,8 @@ class PlainNetwork:
         # The person stream.
         images = [inputs["agnostic_image"], inputs["sample"]]
         images += [inputs["low_res_image"]] if config.low_res_conditioning else []
-        x, skips = self.conv("conv_in", torch.cat([self.fold(image) for image in images], dim=1)), {}
+        x = self.join_maps(torch.cat([self.fold(image) for image in images], dim=1), inputs["person_pose"])
+        x, skips = self.conv("conv_in", x), {}
         for level in range(last_level + 1):
             for i in range(config.layers_per_block[level]):
                 x = self.block(f"down_blocks.{level}.{i}", x, vector, pose_tokens, features.get(("down", level, i)))
@@ -204,8 +224,19 @@ class PlainNetwork:
             "attention_levels": (True, False, True),
         },
         {"attention_levels": (True, False), "layers_per_block": (1, 1), "garment_layers_per_block": (1, 2)},
+        {"pose_maps": True, "patch_size": 2},
+        {"garment_fusion": "concatenation"},
     ],
-    ids=["default", "cached", "low-res, patches", "three levels", "gap", "fine attention only"],
+    ids=[
+        "default",
+        "cached",
+        "low-res, patches",
+        "three levels",
+        "gap",
+        "fine attention only",
+        "maps",
+        "concatenation",
+    ],
 )
 def test_forward_equals_a_plain_restatement(overrides):
     model = tiny_network(ParallelUNetModel, **overrides)
@@ -218,6 +249,21 @@ def test_forward_equals_a_plain_restatement(overrides):
 
 
 # Parts
+
+
+def test_pose_maps_are_gaussians_around_the_points_that_are_seen():
+    pose = random_pose(2, torch.Generator().manual_seed(0))
+    pose[0, 3, 2] = 0.4
+    maps = draw_pose_maps(pose, 8, 12, torch.float32)
+    torch.testing.assert_close(maps, plain_pose_maps(pose, 8, 12))
+    assert maps[0, pose[0, :, 2] == 0].abs().max() == 0
+
+
+def test_pose_maps_of_half_precision_are_rounded_at_the_end_only():
+    pose = torch.full((1, 18, 3), 1.0)
+    pose[..., :2] = 0.503  # 0.504 in bfloat16
+    maps = draw_pose_maps(pose, 64, 64, torch.bfloat16)
+    torch.testing.assert_close(maps, draw_pose_maps(pose, 64, 64, torch.float32).bfloat16(), rtol=0, atol=0)
 
 
 def test_attention_is_softmax_over_tokens_and_added_tokens():
@@ -330,10 +376,19 @@ def changed(name: str, value: torch.Tensor) -> torch.Tensor:
     return 999 - value
 
 
-@pytest.mark.parametrize("time_conditioning", [True, False])
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        {},
+        {"garment_time_conditioning": False},
+        {"pose_maps": True, "garment_time_conditioning": False},
+        {"garment_fusion": "concatenation"},
+    ],
+    ids=["default", "cached", "maps", "concatenation"],
+)
 @pytest.mark.parametrize("column", range(4))
-def test_dropped_condition_does_not_matter_and_the_others_do(column, time_conditioning):
-    model = tiny_network(low_res_conditioning=True, garment_time_conditioning=time_conditioning)
+def test_dropped_condition_does_not_matter_and_the_others_do(column, overrides):
+    model = tiny_network(low_res_conditioning=True, **overrides)
     inputs = network_inputs(model)
     mask = torch.ones(2, 4, dtype=torch.bool)
     mask[:, column] = False
@@ -654,6 +709,7 @@ def test_bad_inputs_of_the_garment_stream_are_refused_by_name(changes, message):
         ({"garment_layers_per_block": (1, 3)}, "`garment_layers_per_block` must equal `layers_per_block`"),
         ({"attention_head_dim": 5}, "`block_out_channels` must be multiples of `attention_head_dim`"),
         ({"pose_embed_dim": 20}, "`pose_embed_dim` must be a multiple of `attention_head_dim`"),
+        ({"garment_fusion": "sum"}, '`garment_fusion` must be "cross_attention" or "concatenation", got \'sum\''),
     ],
     ids=names,
 )
