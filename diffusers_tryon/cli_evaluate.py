@@ -83,6 +83,12 @@ def evaluate(
             help="Of rendered people: upper, lower or dress.", show_default="all three", rich_help_panel=_CASES
         ),
     ] = None,
+    garment_type: Annotated[
+        str | None,
+        typer.Option(
+            help="Of rendered people: worn or flat garments alone.", show_default="both", rich_help_panel=_CASES
+        ),
+    ] = None,
     count: Annotated[
         int | None,
         typer.Option(
@@ -167,7 +173,15 @@ def evaluate(
         "sr_guidance_scale": sr_guidance,
         "last_stage": last_stage,
     }
-    of_cases = {"dataset": dataset, "split": split, "category": category, "count": count, "seed": seed, "size": size}
+    of_cases = {
+        "dataset": dataset,
+        "split": split,
+        "category": category,
+        "garment_type": garment_type,
+        "count": count,
+        "seed": seed,
+        "size": size,
+    }
 
     from diffusers.utils import logging
     from transformers.utils import logging as transformers_logging
@@ -250,6 +264,7 @@ def _cases(
     dataset: str,
     split: str,
     category: str | None,
+    garment_type: str | None,
     count: int | None,
     seed: int,
     size: str | None,
@@ -271,9 +286,10 @@ def _cases(
                 f"--dataset {_RENDERED} has square pictures, those of the model are {height} x {width}: choose a "
                 "square --size, or a data set."
             )
-        return rendered_cases(count or _DEFAULT_COUNT, seed, height, category, pairing), call
-    if category is not None:
-        raise ValueError(f"--category is for --dataset {_RENDERED}; a data set has the categories of its rows.")
+        return rendered_cases(count or _DEFAULT_COUNT, seed, height, category, pairing, garment_type), call
+    for name, value in (("category", category), ("garment-type", garment_type)):
+        if value is not None:
+            raise ValueError(f"--{name} is for --dataset {_RENDERED}; a data set has the garments of its rows.")
     return dataset_cases(dataset, (height, width), split, pairing, count, seed), call
 
 

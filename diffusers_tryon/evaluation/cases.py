@@ -90,12 +90,16 @@ class RenderedCases:
 
     has_reference = has_parse = True
 
-    def __init__(self, count: int, seed: int, size: int, category: str | None, pairing: str):
+    def __init__(self, count: int, seed: int, size: int, category: str | None, pairing: str, garment_type: str | None):
         self.size = (size, size)
         self.seeds = range(seed, seed + count)
         unpaired = pairing == "unpaired"
         self._render = partial(
-            render_unpaired if unpaired else render_pair, size=size, split=RENDERED_SPLIT, category=category
+            render_unpaired if unpaired else render_pair,
+            size=size,
+            split=RENDERED_SPLIT,
+            category=category,
+            garment_type=garment_type,
         )
         self._truth = ("target_image", "target_parse") if unpaired else ("person_image", "person_parse")
         self.ids = [row_id(row_seed, RENDERED_SPLIT, unpaired, category) for row_seed in self.seeds]
@@ -108,7 +112,7 @@ class RenderedCases:
             "seed": seed,
             "size": list(self.size),
             "renderer_version": RENDERER_VERSION,
-        }
+        } | ({"garment_type": garment_type} if garment_type else {})
 
     def __len__(self) -> int:
         return len(self.seeds)
@@ -119,7 +123,12 @@ class RenderedCases:
 
 
 def rendered_cases(
-    count: int, seed: int = 0, size: int = 128, category: str | None = None, pairing: str = "unpaired"
+    count: int,
+    seed: int = 0,
+    size: int = 128,
+    category: str | None = None,
+    pairing: str = "unpaired",
+    garment_type: str | None = None,
 ) -> RenderedCases:
     """People that the renderer draws, whose bodies and prints training never sees.
 
@@ -132,14 +141,15 @@ def rendered_cases(
         category (`str`, *optional*): "upper", "lower" or "dress"; a mixture if not given.
         pairing (`str`, defaults to `"unpaired"`): "unpaired" for somebody else's garment, with the true picture of
             this person in it; "paired" for the person's own, in another pose or alone.
+        garment_type (`str`, *optional*): "worn" or "flat" for garments of one kind; a mixture if not given.
 
     Raises:
         ValueError: naming the argument.
     """
-    check_render_arguments(seed, size, RENDERED_SPLIT, category)
+    check_render_arguments(seed, size, RENDERED_SPLIT, category, garment_type)
     check_pairing(pairing)
     _check_count(count)
-    return RenderedCases(count, seed, size, category, pairing)
+    return RenderedCases(count, seed, size, category, pairing, garment_type)
 
 
 class DatasetCases:

@@ -22,7 +22,7 @@ from ..composition import (
     cut_out_garment,
     label_mask,
 )
-from ..data.schema import SCHEMA_VERSION
+from ..data.schema import GARMENT_TYPES, SCHEMA_VERSION
 from .identity import draw_identity
 from .outfits import PRODUCT_STYLES, draw_outfit, exchange_garment
 from .photography import (
@@ -67,16 +67,19 @@ def _stream(split: str, seed: int, purpose: int, attempt: int = 0) -> np.random.
 
 @dataclass(frozen=True)
 class _Plan:
-    """What a row is about: the category tried on, and whether both photographs show the person from behind."""
+    """What a row is about: the category tried on, whether both photographs show the person from behind, and how the
+    garment is shown, "worn" or "flat"; drawn later if None."""
 
     category: str
     from_behind: bool
+    garment_type: str | None
 
 
-def _draw_plan(split: str, seed: int, category: str | None) -> _Plan:
+def _draw_plan(split: str, seed: int, category: str | None, garment_type: str | None = None) -> _Plan:
     rng = _stream(split, seed, _PLAN)
     drawn = str(rng.choice(list(_CATEGORY_SHARES), p=list(_CATEGORY_SHARES.values())))
-    return _Plan(category or drawn, from_behind=bool(rng.random() < _BACK_SHARE))
+    from_behind = bool(rng.random() < _BACK_SHARE) and garment_type != "flat"
+    return _Plan(category or drawn, from_behind, garment_type)
 
 
 def _draw_person(split: str, seed: int, identity_purpose: int, outfit_purpose: int, plan: _Plan) -> DressedPerson:
@@ -131,7 +134,8 @@ def _garment_columns(
 ) -> Steps[dict[str, np.ndarray | str]]:
     """The garment: cut out of a new photograph of the person, or shown alone as a product."""
     rng = _stream(split, seed, _GARMENT_SHOT, _MAX_ATTEMPTS)
-    flat = rng.random() < _FLAT_SHARE and not plan.from_behind
+    drawn_flat = rng.random() < _FLAT_SHARE and not plan.from_behind
+    flat = drawn_flat if plan.garment_type is None else plan.garment_type == "flat"
     if flat:
         shot = draw_shot(rng, person.identity, plan.category, from_behind=False, of_garment=True)
         style = str(rng.choice(PRODUCT_STYLES))
@@ -157,7 +161,9 @@ def one_torch_thread() -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
-def check_render_arguments(seed: int, size: int, split: str, category: str | None = None) -> None:
+def check_render_arguments(
+    seed: int, size: int, split: str, category: str | None = None, garment_type: str | None = None
+) -> None:
     """Raise a `ValueError` that names the argument unless a row can be rendered with these."""
     if not isinstance(seed, int) or seed < 0:
         raise ValueError(f"`seed` must be an integer of at least 0, got {seed!r}.")
@@ -167,6 +173,9 @@ def check_render_arguments(seed: int, size: int, split: str, category: str | Non
         raise ValueError(f"`split` must be one of {', '.join(SPLITS)}, got {split!r}.")
     if category is not None and category not in CATEGORIES:
         raise ValueError(f"`category` must be one of {', '.join(CATEGORIES)}, or None to draw it, got {category!r}.")
+    if garment_type is not None and garment_type not in GARMENT_TYPES:
+        names = ", ".join(GARMENT_TYPES)
+        raise ValueError(f"`garment_type` must be one of {names}, or None to draw it, got {garment_type!r}.")
 
 
 def row_id(seed: int, split: str, unpaired: bool, category: str | None = None) -> str:
@@ -187,16 +196,16 @@ def _common_columns(seed: int, split: str, unpaired: bool, category: str) -> dic
     }
 
 
-def _pair_steps(seed: int, size: int, split: str, category: str | None) -> Steps[Row]:
-    plan = _draw_plan(split, seed, category)
+def _pair_steps(seed: int, size: int, split: str, category: str | None, garment_type: str | None) -> Steps[Row]:
+    plan = _draw_plan(split, seed, category, garment_type)
     person = _draw_person(split, seed, _IDENTITY, _OUTFIT, plan)
     photo = yield from _photograph_well(split, seed, _PERSON_SHOT, plan, person, size, person.outfit.can_sit)
     garment = yield from _garment_columns(split, seed, plan, person, size)
     return _common_columns(seed, split, False, plan.category) | _person_columns(photo, plan.category) | garment
 
 
-def _unpaired_steps(seed: int, size: int, split: str, category: str | None) -> Steps[Row]:
-    plan = _draw_plan(split, seed, category)
+def _unpaired_steps(seed: int, size: int, split: str, category: str | None, garment_type: str | None) -> Steps[Row]:
+    plan = _draw_plan(split, seed, category, garment_type)
     person = _draw_person(split, seed, _IDENTITY, _OUTFIT, plan)
     other = _draw_person(split, seed, _OTHER_IDENTITY, _OTHER_OUTFIT, plan)
     changed = dress(person.identity, exchange_garment(person.outfit, other.outfit, plan.category))
@@ -215,6 +224,7 @@ def render_rows(
     category: str | None = None,
     unpaired: bool = False,
     device: torch.device | str = "cpu",
+    garment_type: str | None = None,
 ) -> list[Row]:
     """Render several rows side by side, their pictures in batches.
 
@@ -225,15 +235,18 @@ def render_rows(
         size, split, category: as in `render_pair`.
         unpaired (`bool`): render evaluation rows.
         device (`torch.device` or `str`): where triangles are rasterised.
+        garment_type (`str`, *optional*): as in `render_pair`.
     """
     for seed in seeds:
-        check_render_arguments(seed, size, split, category)
+        check_render_arguments(seed, size, split, category, garment_type)
     make = _unpaired_steps if unpaired else _pair_steps
     with one_torch_thread():
-        return run_steps([make(seed, size, split, category) for seed in seeds], device)
+        return run_steps([make(seed, size, split, category, garment_type) for seed in seeds], device)
 
 
-def render_pair(seed: int, size: int, split: str = "train", category: str | None = None) -> Row:
+def render_pair(
+    seed: int, size: int, split: str = "train", category: str | None = None, garment_type: str | None = None
+) -> Row:
     """Render a training row: a person, and the same garment from another shot of the same person in the same outfit.
 
     Args:
@@ -241,16 +254,20 @@ def render_pair(seed: int, size: int, split: str = "train", category: str | None
         size (`int`): height and width in pixels, 16 to 1024.
         split (`str`): "train" or "test"; they share no bodies and no prints.
         category (`str`, *optional*): "upper", "lower" or "dress"; drawn if not given.
+        garment_type (`str`, *optional*): "worn" by the person in the garment's picture, or "flat": seen alone, with a
+            pose of zeros. If not given 15 % of the rows have flat garments.
 
     Returns:
         `dict`: a row of `data.schema.dataset_features(PAIR_COLUMNS)` with images as uint8 arrays (H, W, 3) or (H, W)
-        and poses as float32 (18, 3). In 15 % of the rows the garment is "flat": seen alone, with a pose of zeros.
+        and poses as float32 (18, 3).
         Nobody is seen from the front in one picture and from behind in the other.
     """
-    return render_rows([seed], size, split, category)[0]
+    return render_rows([seed], size, split, category, garment_type=garment_type)[0]
 
 
-def render_unpaired(seed: int, size: int, split: str = "test", category: str | None = None) -> Row:
+def render_unpaired(
+    seed: int, size: int, split: str = "test", category: str | None = None, garment_type: str | None = None
+) -> Row:
     """Render an evaluation row: a person, a garment of another person, and the person in that garment.
 
     `target_image` shows the same body, pose, light, background and other clothes as `person_image`, in the design and
@@ -259,4 +276,4 @@ def render_unpaired(seed: int, size: int, split: str = "test", category: str | N
 
     Args and returns as in `render_pair`, with the extra columns `target_image` and `target_parse`, its label map.
     """
-    return render_rows([seed], size, split, category, unpaired=True)[0]
+    return render_rows([seed], size, split, category, unpaired=True, garment_type=garment_type)[0]

@@ -389,6 +389,8 @@ def test_results_of_folders_are_compared_if_their_references_are_the_same(folder
         (["--pairing", "half"], "`pairing` must be one of paired, unpaired, got 'half'"),
         (["--split", "train"], "--split must be test for rendered people"),
         (["--dataset", "nowhere", "--category", "upper"], "--category is for --dataset rendered"),
+        (["--dataset", "nowhere", "--garment-type", "flat"], "--garment-type is for --dataset rendered"),
+        (["--garment-type", "hung"], "`garment_type` must be one of worn, flat, or None to draw it, got 'hung'"),
         (["--size", "64"], "`size` must be HEIGHTxWIDTH"),
         (["--size", "64x32"], "has square pictures, those of the model are 64 x 32"),
         (["--generated", "x", "--reference", "y", "--pairing", "half"], "`pairing` must be one of paired, unpaired"),

@@ -278,6 +278,21 @@ def test_flat_garments_have_no_pose_and_worn_ones_have(pairs):
         assert (row["garment_pose"][:, 2].max() == 0) == (row["garment_type"] == "flat")
 
 
+@pytest.mark.parametrize("render_one", [render_pair, render_unpaired])
+@pytest.mark.parametrize("garment_type", ["worn", "flat"])
+def test_the_kind_of_garment_may_be_chosen_and_what_would_be_drawn_stays(render_one, garment_type):
+    drawn = set()
+    for seed in (251, *range(12)):  # 251 is seen from behind, if its garment is worn
+        row = render_one(seed, 16, "train", "upper", garment_type=garment_type)
+        assert row["garment_type"] == garment_type
+        assert (row["garment_pose"][:, 2].max() == 0) == (garment_type == "flat")
+        expected = render_one(seed, 16, "train", "upper")
+        drawn.add(expected["garment_type"])
+        if expected["garment_type"] == garment_type:
+            assert all(np.array_equal(row[name], expected[name]) for name in expected)
+    assert drawn == {"worn", "flat"}
+
+
 def test_garments_stand_on_white(pairs, unpaired):
     for row in pairs + unpaired:
         white = (row["garment_image"] == 255).all(axis=-1)
