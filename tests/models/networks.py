@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Tiny networks with weights that are random everywhere, and inputs for them, shared by the tests of the networks."""
 
+import math
+
 import torch
 from tiny_cascade import TINY_REFERENCE
 
@@ -91,3 +93,15 @@ def split_garment(model: torch.nn.Module, inputs: dict, conditioning_mask: torch
     features = model.encode_garment(**encoded, conditioning_mask=conditioning_mask)
     rest = {name: value for name, value in inputs.items() if name != "garment_image"}
     return {**rest, "garment_features": features, "conditioning_mask": conditioning_mask}
+
+
+def plain_pose_maps(pose: torch.Tensor, height: int, width: int) -> torch.Tensor:
+    """A Gaussian per keypoint, (B, 18, height, width), pixel by pixel in float64: a sixteenth of the picture wide."""
+    maps = torch.empty(*pose.shape[:2], height, width, dtype=torch.float64)
+    for row, point in ((row, point) for row in range(pose.shape[0]) for point in range(pose.shape[1])):
+        x, y, visibility = pose[row, point].tolist()
+        for i in range(height):
+            for j in range(width):
+                squared = ((j + 0.5) / width - x) ** 2 + ((i + 0.5) / height - y) ** 2
+                maps[row, point, i, j] = visibility * math.exp(-squared / (2 * (1 / 16) ** 2))
+    return maps

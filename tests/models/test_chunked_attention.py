@@ -59,6 +59,28 @@ def test_a_network_predicts_the_same_with_chunked_attention(name, overrides, pro
     assert torch.allclose(chunked, plain, atol=1e-4, rtol=1e-4)
 
 
+@pytest.mark.parametrize("checkpointing", [False, True])
+def test_a_network_learns_the_same_with_chunked_attention(checkpointing, tmp_path):
+    unet = random_unet("tiny-base", 0).train()
+    random = torch.Generator().manual_seed(1)
+    image, poses = torch.rand(2, 3, 32, 32, generator=random), torch.rand(2, 2, 18, 3, generator=random)
+
+    def gradients() -> list[torch.Tensor]:
+        unet.zero_grad()
+        unet(image, torch.tensor(500.0), image.flip(2), image.flip(3), *poses).sample.square().mean().backward()
+        return [parameter.grad.clone() for parameter in unet.parameters() if parameter.grad is not None]
+
+    plain, files = gradients(), (tmp_path / "plain", tmp_path / "chunked")
+    unet.save_pretrained(files[0])
+    use_chunked_attention(unet)
+    if checkpointing:
+        unet.enable_gradient_checkpointing()
+    torch.testing.assert_close(gradients(), plain, rtol=1e-3, atol=1e-6)
+    # How it computes is no part of a network.
+    unet.save_pretrained(files[1])
+    assert (files[0] / "config.json").read_text() == (files[1] / "config.json").read_text()
+
+
 def test_processors_of_other_kinds_stay():
     class Mine(AttentionProcessor):
         def __init__(self, strength: float):

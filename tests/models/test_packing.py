@@ -23,6 +23,7 @@ needs_bfloat16 = pytest.mark.skipif(not can_pack(torch.bfloat16), reason="needs 
 NETWORKS = {
     "base": ("tiny-base", {}),
     "sr that sees the timestep": ("tiny-sr", {"garment_time_conditioning": True}),
+    "concatenation": ("tiny-base", {"garment_fusion": "concatenation"}),
     "reference": ("reference-128", {**TINY_REFERENCE, "sample_size": 32}),
 }
 

@@ -3,15 +3,14 @@
 """What the Parallel-UNet computes: against plain restatements, by condition, by path, and for bad input."""
 
 import math
-from itertools import product
 
 import pytest
 import torch
 import torch.nn.functional as F
-from networks import PAPER_LEVELS, network_inputs, random_pose, split_garment, tiny_network
+from networks import PAPER_LEVELS, network_inputs, plain_pose_maps, random_pose, split_garment, tiny_network
 
 from diffusers_tryon import GarmentFeatures, ParallelUNetModel, ParallelUNetOutput, create_unet
-from diffusers_tryon.models.unet_parallel import Attention, PoseEmbedding, ResidualBlock, draw_pose_maps
+from diffusers_tryon.models.unet_parallel import Attention, PoseEmbedding, ResidualBlock
 
 
 @pytest.fixture(autouse=True)
@@ -26,16 +25,6 @@ def run(model: ParallelUNetModel, inputs: dict, **changes) -> torch.Tensor:
 
 def names(parameter: object) -> str:
     return " ".join(parameter) if isinstance(parameter, dict) else ""
-
-
-def plain_pose_maps(pose: torch.Tensor, height: int, width: int) -> torch.Tensor:
-    """A Gaussian of a sixteenth of the picture around each point, pixel by pixel."""
-    maps = torch.zeros(len(pose), 18, height, width)
-    for row, keypoint, y, x in product(range(len(pose)), range(18), range(height), range(width)):
-        point_x, point_y, visibility = pose[row, keypoint].tolist()
-        squares = ((x + 0.5) / width - point_x) ** 2 + ((y + 0.5) / height - point_y) ** 2
-        maps[row, keypoint, y, x] = visibility * math.exp(-squares / (2 * (1 / 16) ** 2))
-    return maps
 
 
 # The whole network once more, from its weights by name, written as the paper's figure reads
@@ -135,7 +124,7 @@ class PlainNetwork:
         return x + self.attention(f"{name}.cross_attention", tokens, garment).transpose(1, 2).unflatten(2, size)
 
     def join_maps(self, x: torch.Tensor, pose: torch.Tensor) -> torch.Tensor:
-        return torch.cat([x, plain_pose_maps(pose, *x.shape[2:])], dim=1) if self.config.pose_maps else x
+        return torch.cat([x, plain_pose_maps(pose, *x.shape[2:]).float()], dim=1) if self.config.pose_maps else x
 
     def fold(self, x: torch.Tensor) -> torch.Tensor:
         p = self.config.patch_size
@@ -249,21 +238,6 @@ def test_forward_equals_a_plain_restatement(overrides):
 
 
 # Parts
-
-
-def test_pose_maps_are_gaussians_around_the_points_that_are_seen():
-    pose = random_pose(2, torch.Generator().manual_seed(0))
-    pose[0, 3, 2] = 0.4
-    maps = draw_pose_maps(pose, 8, 12, torch.float32)
-    torch.testing.assert_close(maps, plain_pose_maps(pose, 8, 12))
-    assert maps[0, pose[0, :, 2] == 0].abs().max() == 0
-
-
-def test_pose_maps_of_half_precision_are_rounded_at_the_end_only():
-    pose = torch.full((1, 18, 3), 1.0)
-    pose[..., :2] = 0.503  # 0.504 in bfloat16
-    maps = draw_pose_maps(pose, 64, 64, torch.bfloat16)
-    torch.testing.assert_close(maps, draw_pose_maps(pose, 64, 64, torch.float32).bfloat16(), rtol=0, atol=0)
 
 
 def test_attention_is_softmax_over_tokens_and_added_tokens():
