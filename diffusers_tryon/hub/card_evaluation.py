@@ -85,7 +85,7 @@ def _read_evaluation(path: Path, pipeline_tag: str) -> EvaluationFacts:
 
 def _of_images(record: dict[str, Any], sheet: str | None) -> EvaluationFacts:
     protocol, data = record["protocol"], record["data"]
-    case = [data[name] for name in ("pairing", "category") if data.get(name)]
+    case = [data[name] for name in ("pairing", "category", "garment_type") if data.get(name)]
     model = dict(record["model"] or {})
     sentences = [protocol["settings"]["protocol"]]
     if model:
