@@ -139,6 +139,12 @@ def test_any_batch_size_makes_the_same_pictures(whole, command, arguments, size,
     assert_same(pictures(tmp_path / "other"), pictures(whole))
 
 
+def test_an_optimised_batch_makes_the_same_pictures(whole, command, arguments, tmp_path):
+    status, _, err = command(*arguments, "--optimize", "--dtype", "float32", "--out", tmp_path / "fast")
+    assert status == 0, err
+    assert_same(pictures(tmp_path / "fast"), pictures(whole))
+
+
 def test_each_garment_is_encoded_once_and_few_are_kept(command, arguments, tmp_path, monkeypatch):
     encode, calls, kept = ParallelUNetModel.encode_garment, [], []
 
