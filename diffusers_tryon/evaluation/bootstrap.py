@@ -5,7 +5,8 @@
 Means and other statistics by the percentile bootstrap: the cases are drawn again with replacement, as many as there
 are, and the interval lies between the percentiles of what the draws give (Efron and Tibshirani, An Introduction to the
 Bootstrap, 1993, chapter 13). It is too narrow for a few cases, as all that it knows is these. Shares by Wilson's
-score interval, which is not empty where all cases agree, as the bootstrap's is.
+score interval, which is not empty where all cases agree, as the bootstrap's is. Means over training runs and cases at
+once by components of variance, because the bootstrap of two or three runs would be far too narrow.
 """
 
 from collections.abc import Callable
@@ -13,6 +14,7 @@ from statistics import NormalDist
 from typing import NamedTuple
 
 import numpy as np
+from scipy import stats
 
 
 CONFIDENCE = 0.95
@@ -53,6 +55,43 @@ def mean_interval(
         return Estimate(float(values[0]) if len(values) else np.nan, np.nan, np.nan, len(values))
     means = resampled_sums(values, num_resamples, seed) / len(values)
     return Estimate(float(values.mean()), *_percentile_interval(means, confidence), len(values))
+
+
+def crossed_interval(values: np.ndarray, confidence: float = CONFIDENCE) -> Estimate:
+    """The mean of a figure that every training run has on every case, as if both were drawn anew.
+
+    Runs and cases are random factors of a crossed design. The variance of the mean is (R + C - I) / (number of values),
+    of the mean squares of runs, cases and their interaction, and never taken for less than the larger of R and C would
+    give alone; Student's t has the degrees of freedom of Satterthwaite ("An Approximate Distribution of Estimates of
+    Variance Components", 1946). With a single run the interval covers the choice of cases alone; with two runs of which
+    chance makes much more than cases do, it held the true mean 88 % of the time instead of 95 % (simulated, normal).
+
+    Args:
+        values (`np.ndarray`): (runs, cases), NaN for cases that have no figure; these are left out for all runs. At
+            least two cases must have one for there to be an interval.
+        confidence (`float`): how often such intervals hold the true mean, between 0 and 1.
+
+    Returns:
+        [`Estimate`]: its count is the number of cases.
+    """
+    values = np.asarray(values, dtype=np.float64)
+    values = values[:, ~np.isnan(values).any(axis=0)]
+    num_runs, num_cases = values.shape
+    mean = float(values.mean()) if num_cases else np.nan
+    if num_cases < 2:
+        return Estimate(mean, np.nan, np.nan, num_cases)
+    of_runs, of_cases = values.mean(axis=1, keepdims=True), values.mean(axis=0, keepdims=True)
+    cases = num_runs * float(of_cases.var(ddof=1))
+    variance, freedom = cases, float(num_cases - 1)
+    if num_runs > 1:
+        runs = num_cases * float(of_runs.var(ddof=1))
+        both = (num_runs - 1) * (num_cases - 1)
+        interaction = float(((values - of_runs - of_cases + mean) ** 2).sum()) / both
+        variance = max(runs + cases - interaction, runs, cases)
+        squares = runs**2 / (num_runs - 1) + cases**2 / (num_cases - 1) + interaction**2 / both
+        freedom = max(variance**2 / squares, 1.0) if squares else float(num_cases - 1)
+    half_width = float(stats.t.ppf((1 + confidence) / 2, freedom) * np.sqrt(variance / values.size))
+    return Estimate(mean, mean - half_width, mean + half_width, num_cases)
 
 
 def statistic_interval(

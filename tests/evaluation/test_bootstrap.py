@@ -10,7 +10,13 @@ import pytest
 from scipy import stats
 
 from diffusers_tryon.evaluation import bootstrap
-from diffusers_tryon.evaluation.bootstrap import mean_interval, resampled_sums, share_interval, statistic_interval
+from diffusers_tryon.evaluation.bootstrap import (
+    crossed_interval,
+    mean_interval,
+    resampled_sums,
+    share_interval,
+    statistic_interval,
+)
 
 
 def test_of_many_cases_the_interval_is_that_of_normal_theory():
@@ -109,3 +115,39 @@ def test_shares_of_newcombe():
 def test_draws_count_half_and_missing_cases_not_at_all():
     assert share_interval(np.array([1, 0.5, 0.5, 0, np.nan])) == share_interval(np.array([1.0, 1, 0, 0]))
     assert share_interval(np.array([np.nan])).count == 0
+
+
+# Runs and cases at once
+
+
+def test_crossed_interval_is_that_of_the_components_of_variance():
+    # By hand: mean 4; means of the runs 3 and 5, of the cases 2, 4, 6. Mean squares: runs 3 (1 + 1) / 1 = 6, cases
+    # 2 (4 + 0 + 4) / 2 = 8, interaction (1 + 1 + 0 + 0 + 1 + 1) / 2 = 2; so 6 + 8 - 2 = 12 over six values.
+    values = np.array([[2.0, 3.0, 4.0], [2.0, 5.0, 8.0]])
+    freedom = 12**2 / (6**2 / 1 + 8**2 / 2 + 2**2 / 2)
+    half_width = stats.t.ppf(0.975, freedom) * np.sqrt(12 / 6)
+    assert crossed_interval(values) == pytest.approx((4, 4 - half_width, 4 + half_width, 3))
+    with_gap = np.insert(values, 1, [np.nan, 7.0], axis=1)
+    assert crossed_interval(with_gap) == crossed_interval(values)
+
+
+def test_crossed_interval_of_one_run_is_student_s_of_its_cases():
+    values = np.random.default_rng(0).normal(size=20)
+    low, high = stats.t.interval(0.9, 19, values.mean(), stats.sem(values))
+    assert crossed_interval(values[None], 0.9) == pytest.approx((values.mean(), low, high, 20))
+    assert np.isnan(crossed_interval(values[None, :1]).low)
+    assert crossed_interval(np.ones((3, 4))) == (1, 1, 1, 4)
+
+
+@pytest.mark.parametrize("deviations", [(0.2, 1.0, 1.0), (0.05, 1.0, 0.3)], ids=["noisy runs", "quiet runs"])
+def test_crossed_intervals_hold_the_truth_as_often_as_they_say(deviations):
+    rng = np.random.default_rng(1)
+    of_run, of_case, of_both = deviations
+    held = []
+    for _ in range(1000):
+        values = (
+            of_run * rng.normal(size=(3, 1)) + of_case * rng.normal(size=(1, 64)) + of_both * rng.normal(size=(3, 64))
+        )
+        low, high = crossed_interval(values)[1:3]
+        held.append(low <= 0 <= high)
+    assert 0.92 < np.mean(held) < 0.98
