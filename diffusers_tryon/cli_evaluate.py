@@ -108,6 +108,14 @@ def evaluate(
     sr_guidance: SrGuidance = None,
     scheduler: Scheduler = None,
     last_stage: LastStage = None,
+    baselines_only: Annotated[
+        bool,
+        typer.Option(
+            "--baselines-only",
+            help="Judge the baselines and the true pictures, of --size, without a model: what one has to beat.",
+            rich_help_panel=_CASES,
+        ),
+    ] = False,
     generated: Annotated[
         Path | None,
         typer.Option(
@@ -158,13 +166,15 @@ def evaluate(
         --generated theirs/paired --reference viton-hd/test/image --masks viton-hd/test/agnostic-mask
 
     accelerate launch --multi_gpu --num_processes 2 -m diffusers_tryon evaluate --out out/evaluation
+
+    diffusers-tryon evaluate --out out/baselines --baselines-only --size 256x256
     ```
     """
     from .evaluation.protocols import get_protocol
 
     chosen = get_protocol(protocol)
     folders = {"reference": reference, "masks": masks, "agnostic": agnostic}
-    _check_options(context, generated, reference)
+    _check_options(context, generated, reference, baselines_only)
     pairing = pairing or ("unpaired" if generated is None else "paired")
     call = {
         "num_inference_steps": steps,
@@ -180,7 +190,6 @@ def evaluate(
         "garment_type": garment_type,
         "count": count,
         "seed": seed,
-        "size": size,
     }
 
     from diffusers.utils import logging
@@ -189,7 +198,7 @@ def evaluate(
     from .evaluation.cases import check_pairing
     from .evaluation.conclusion import conclude
     from .evaluation.folders import import_folders
-    from .evaluation.generation import produce
+    from .evaluation.generation import picture_size, produce, produce_baselines
     from .evaluation.judging import Judge, judge_pictures
     from .evaluation.processes import joined_processes
     from .evaluation.report import as_markdown
@@ -199,9 +208,15 @@ def evaluate(
         library.disable_progress_bar()  # of loading, which takes no time worth showing
     with joined_processes() as processes:
         position = processes.process_index, processes.num_processes
-        if generated is None:
+        if baselines_only:
+            cases = _make_cases(parse_size(size), pairing, **of_cases)
+            _check_protocol(chosen, cases.has_reference)
+            produce_baselines(out, cases, *position, processes.is_main_process)
+            is_paired = cases.has_reference
+        elif generated is None:
             pipeline = _load(model, resolve_dtype(dtype, optimize), device, scheduler)
-            cases, call = _cases(pipeline, call, pairing, **of_cases)
+            call = _whole_call(pipeline, call, size)
+            cases = _make_cases(picture_size(pipeline, call), pairing, **of_cases)
             _check_protocol(chosen, cases.has_reference)
             show_progress = processes.is_main_process
             produce(out, cases, pipeline, call, batch_size, *position, show_progress, optimize=optimize)
@@ -223,19 +238,26 @@ def evaluate(
                 raise ValueError("Nothing could be measured, for the reasons above.")
 
 
-def _check_options(context: typer.Context, generated: Path | None, reference: Path | None) -> None:
+def _check_options(
+    context: typer.Context, generated: Path | None, reference: Path | None, baselines_only: bool
+) -> None:
     """Refuse options that do not go together."""
     parameters = {parameter.name: parameter for parameter in context.command.params}
     given = [name for name in parameters if context.get_parameter_source(name).name == "COMMANDLINE"]
     panels = {name: getattr(parameters[name], "rich_help_panel", None) for name in given}
     if generated is None:
         wrong, rule = [name for name in given if panels[name] == _FOLDERS], "goes with --generated"
+        if baselines_only and not wrong:
+            wrong = [name for name in given if panels[name] in (MODEL_PANEL, SAMPLING_PANEL)]
+            rule = "is for a model, --baselines-only needs none"
     else:
         of_model = [name for name in given if panels[name] in (MODEL_PANEL, _CASES, SAMPLING_PANEL)]
         wrong = [name for name in of_model if name != "pairing"]
         rule = "is for a model, --generated judges pictures that exist"
     if wrong:
         raise ValueError(f"--{wrong[0].replace('_', '-')} {rule}.")
+    if baselines_only and "size" not in given:
+        raise ValueError("--size is missing: without a model, --baselines-only cannot know it.")
     if generated is not None and reference is None:
         raise ValueError("--reference is missing: the folder of the pictures that those of --generated are judged by.")
 
@@ -257,9 +279,18 @@ def _load(model: str | None, dtype: str, device: str, scheduler: str | None) -> 
     return pipeline
 
 
-def _cases(
-    pipeline: "TryOnCascadePipeline",
-    call: dict[str, Any],
+def _whole_call(pipeline: "TryOnCascadePipeline", call: dict[str, Any], size: str | None) -> dict[str, Any]:
+    """All arguments of the model's call but those of a case."""
+    from .inference import spelt_out
+
+    call = spelt_out(call, pipeline)
+    if size is not None:
+        call["height"], call["width"] = parse_size(size)
+    return call
+
+
+def _make_cases(
+    size: tuple[int, int],
     pairing: str,
     dataset: str,
     split: str,
@@ -267,30 +298,24 @@ def _cases(
     garment_type: str | None,
     count: int | None,
     seed: int,
-    size: str | None,
-) -> tuple["Cases", dict[str, Any]]:
-    """The cases to try the model on, and all arguments of its call."""
+) -> "Cases":
+    """The cases to judge on, with pictures of a size."""
     from .evaluation.cases import RENDERED_SPLIT, dataset_cases, rendered_cases
-    from .evaluation.generation import picture_size
-    from .inference import spelt_out
 
-    call = spelt_out(call, pipeline)
-    if size is not None:
-        call["height"], call["width"] = parse_size(size)
-    height, width = picture_size(pipeline, call)
+    height, width = size
     if dataset == _RENDERED:
         if split != RENDERED_SPLIT:
             raise ValueError(f"--split must be {RENDERED_SPLIT} for rendered people, whom training does not see.")
         if height != width:
             raise ValueError(
-                f"--dataset {_RENDERED} has square pictures, those of the model are {height} x {width}: choose a "
-                "square --size, or a data set."
+                f"--dataset {_RENDERED} has square pictures, not {height} x {width}: choose a square --size, or a data "
+                "set."
             )
-        return rendered_cases(count or _DEFAULT_COUNT, seed, height, category, pairing, garment_type), call
+        return rendered_cases(count or _DEFAULT_COUNT, seed, height, category, pairing, garment_type)
     for name, value in (("category", category), ("garment-type", garment_type)):
         if value is not None:
             raise ValueError(f"--{name} is for --dataset {_RENDERED}; a data set has the garments of its rows.")
-    return dataset_cases(dataset, (height, width), split, pairing, count, seed), call
+    return dataset_cases(dataset, size, split, pairing, count, seed)
 
 
 @commands.command(no_args_is_help=True)

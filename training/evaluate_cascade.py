@@ -10,6 +10,11 @@ garments (`evaluation.json`, 128 cases), the person's own (`evaluation_paired.js
 (`evaluation_flat.json`, 64). Then, of the cases of the first, `tint.json`: whether colours drift from stage to stage; and
 `held_out.jpg`: 24 of them, first the six worst by PSNR in the edited region, then eighteen drawn by lot. A call that was
 interrupted goes on where it stopped.
+
+    python training/evaluate_cascade.py --baselines_only true --out out/baselines
+
+needs no model and writes `baselines.json`, `baselines_paired.json` and `baselines_flat.json` in place of all that, with
+their tables beside: what a cascade has to beat on these cases.
 """
 
 import json
@@ -32,6 +37,7 @@ from diffusers_tryon.visualization import Panel, contact_sheet
 
 
 CATEGORY, SEED = "upper", 0
+SIZE = 256  # of the baselines; a model has its own
 # By the suffix of the result's name: what `diffusers-tryon evaluate` is told beside the model.
 EVALUATIONS = {
     "": ["--pairing", "unpaired", "--count", "128"],
@@ -45,18 +51,30 @@ _COLUMNS = 2
 _CHANNELS = ("red", "green", "blue")
 
 
-def main(model: Path, out: Path, processes: int = 1) -> None:
+def main(out: Path, model: Path | None = None, baselines_only: bool = False, processes: int = 1) -> None:
     """
     Args:
-        model: folder of a cascade of two stages.
         out: folder of the results; the evaluations' pictures lie in folders within.
+        model: folder of a cascade of two stages.
+        baselines_only: measure what needs no model.
         processes: how many share an evaluation.
     """
+    if baselines_only == (model is not None):
+        raise SystemExit("Give either --model or --baselines_only true.")
+    judged = ["--baselines-only", "--size", f"{SIZE}x{SIZE}"] if baselines_only else ["--model", str(model)]
+    name = "baselines" if baselines_only else "evaluation"
     for suffix, options in EVALUATIONS.items():
-        folder = out / f"pictures{suffix}"
-        evaluate(model, folder, options, processes)
-        (out / f"evaluation{suffix}.json").write_bytes((folder / "evaluation.json").read_bytes())
-    (out / "cases.png").write_bytes((out / "pictures" / "cases.png").read_bytes())
+        folder = out / f"{name}_pictures{suffix}"
+        evaluate(judged, folder, options, processes)
+        for kind in (".json", ".md"):
+            (out / f"{name}{suffix}{kind}").write_bytes((folder / f"evaluation{kind}").read_bytes())
+    if model is not None:
+        compare_and_show(model, out)
+
+
+def compare_and_show(model: Path, out: Path) -> None:
+    """Write the colours by stage and the sheet of held-out cases."""
+    (out / "cases.png").write_bytes((out / "evaluation_pictures" / "cases.png").read_bytes())
 
     pipe = TryOnCascadePipeline.from_pretrained(model)
     pipe.set_progress_bar_config(disable=True)
@@ -64,14 +82,14 @@ def main(model: Path, out: Path, processes: int = 1) -> None:
     cases = rendered_cases(NUM_CASES, SEED, size, CATEGORY)
     tint, stages = compare_stages(pipe, cases)
     (out / "tint.json").write_text(json.dumps(tint, indent=2) + "\n")
-    chosen = choose(out / "pictures", cases.ids)
+    chosen = choose(out / "evaluation_pictures", cases.ids)
     draw(cases, chosen, stages).save(out / "held_out.jpg", quality=90)
     (out / "held_out.json").write_text(json.dumps([cases.ids[index] for index in chosen], indent=2) + "\n")
 
 
-def evaluate(model: Path, folder: Path, options: list[str], processes: int) -> None:
+def evaluate(judged: list[str], folder: Path, options: list[str], processes: int) -> None:
     launch = ["-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", str(processes)]
-    command = ["-m", "diffusers_tryon", "evaluate", "--model", str(model), "--out", str(folder)]
+    command = ["-m", "diffusers_tryon", "evaluate", *judged, "--out", str(folder)]
     command += ["--category", CATEGORY, "--seed", str(SEED), *options]
     subprocess.run([sys.executable, *(launch if processes > 1 else []), *command], check=True)
 

@@ -48,11 +48,15 @@ _OF_THE_REGION = {
 METRICS = {
     **_OF_PIXELS,
     **_OF_THE_REGION,
+    "outside": Metric("Largest change outside the edited region", "of 255", False, 0),
     "garment_colour": Metric("Colour of the garment, CIEDE2000", "", False, 2),
     "garment_pattern": Metric("Pattern of the garment, agreement", "", True, 3),
     "pck": Metric("Joints in place, PCK at 0.2", "", True, 3),
     "parse_iou_garment": Metric("IoU of the garment's label", "", True, 3),
     "parse_iou": Metric("IoU of all labels", "", True, 3),
+    "sleeve_error": Metric("Sleeves, off by", "% of the height", False, 2),
+    "hem_error": Metric("Hem, off by", "% of the height", False, 2),
+    "neckline_error": Metric("Neckline, off by", "% of the height", False, 2),
     "fid": Metric("FID", "", False, 2),
     "kid": Metric("KID x 1000", "", False, 3),
 }

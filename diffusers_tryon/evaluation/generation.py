@@ -24,7 +24,7 @@ from ..pipelines.pipeline_tryon_cascade import TryOnCascadePipeline
 from ..rendering.samples import one_torch_thread
 from .baselines import pasted_garment
 from .cases import Case, Cases
-from .layout import MODEL, claim_folder, picture_path
+from .layout import BASELINES, METHODS, MODEL, claim_folder, picture_path
 
 
 # Arguments of the pipeline's call that follow from a case.
@@ -97,6 +97,34 @@ def produce(
             bar.update(len(chunk))
 
 
+def produce_baselines(
+    folder: str | Path,
+    cases: Cases,
+    process_index: int = 0,
+    num_processes: int = 1,
+    show_progress: bool = True,
+) -> None:
+    """As [`produce`] without a model: what a model has to beat, measured before there is one.
+
+    Args:
+        folder (`str` or `Path`): The folder of the evaluation, made if missing, see `layout`.
+        cases (`Cases`): Of [`rendered_cases`] or [`dataset_cases`].
+        process_index, num_processes (`int`): This process, which makes every `num_processes`-th case, and how many
+            there are.
+        show_progress (`bool`, defaults to `True`): Draw a bar over the cases of this process.
+
+    Raises:
+        ValueError: the folder holds pictures that were made otherwise (every difference is named).
+    """
+    folder = Path(folder)
+    settings = {"data": cases.description, "model": None, "diffusers_tryon": __version__}
+    claim_folder(folder, json.loads(json.dumps(settings, default=str)), process_index)
+    own = range(len(cases))[process_index::num_processes]
+    for index in tqdm(own, desc="baselines", unit="case", disable=not show_progress):
+        if not all(path.is_file() for path in _files(folder, cases, index, methods=BASELINES)):
+            _write_case(folder, cases[index])
+
+
 def picture_size(pipeline: TryOnCascadePipeline, call_arguments: dict[str, Any] | None = None) -> tuple[int, int]:
     """Height and width of the pictures that a call of the pipeline makes."""
     arguments = call_arguments or {}
@@ -148,9 +176,9 @@ def weights_sha256(pipeline: TryOnCascadePipeline) -> str:
     return digest.hexdigest()
 
 
-def _files(folder: Path, cases: Cases, index: int) -> list[Path]:
+def _files(folder: Path, cases: Cases, index: int, methods: tuple[str, ...] = METHODS) -> list[Path]:
     """All files of a case."""
-    kinds = [MODEL, "agnostic", "pasted", "mask", "garment"]
+    kinds = [*methods, "mask", "garment"]
     kinds += ["reference" if cases.has_reference else "real"] + ["parse"] * cases.has_parse
     case_id = cases.ids[index]
     return [folder / "cases" / f"{case_id}.json", *(picture_path(folder, kind, case_id) for kind in kinds)]
@@ -170,18 +198,23 @@ def _produce_chunk(
         **call_arguments,
     )
     for case, image in zip(cases, output.images, strict=True):
-        pictures = {
-            MODEL: np.asarray(image),
-            "agnostic": case.agnostic_image,
-            "pasted": pasted_garment(case),
-            "mask": case.agnostic_mask,
-            "garment": case.garment_image,
-            "reference": case.reference,
-            "real": case.real,
-            "parse": case.parse,
-        }
-        for kind, picture in pictures.items():
-            if picture is not None:
-                write_image(Image.fromarray(picture), picture_path(folder, kind, case.record.id))
-        # Last: what `layout.case_ids` finds has its pictures.
-        case.record.write(folder)
+        write_image(image, picture_path(folder, MODEL, case.record.id))
+        _write_case(folder, case)
+
+
+def _write_case(folder: Path, case: Case) -> None:
+    """Write what a case has without a model."""
+    pictures = {
+        "agnostic": case.agnostic_image,
+        "pasted": pasted_garment(case),
+        "mask": case.agnostic_mask,
+        "garment": case.garment_image,
+        "reference": case.reference,
+        "real": case.real,
+        "parse": case.parse,
+    }
+    for kind, picture in pictures.items():
+        if picture is not None:
+            write_image(Image.fromarray(picture), picture_path(folder, kind, case.record.id))
+    # Last: what `layout.case_ids` finds has its pictures.
+    case.record.write(folder)

@@ -19,7 +19,7 @@ from .errors import UnavailableError
 from .figures import FIGURES_FOLDER, REFERENCE, REGION_SUFFIX, figures_path, read_figures, write_figures
 from .folders import read_pair
 from .layout import METHODS, CaseRecord, case_ids, claim_folder, picture_path
-from .paired_metrics import paired_figures, torchmetrics_functions
+from .paired_metrics import largest_change, paired_figures, torchmetrics_functions
 from .perceptual import LpipsMetric
 from .protocols import Protocol, describe
 from .rendered_metrics import RENDERED_METRICS, RenderedNetworks, rendered_figures
@@ -27,6 +27,7 @@ from .summary import Figures
 
 
 _RENDERED = "rendered"
+_AGNOSTIC = "agnostic"
 _BY_TORCHMETRICS = ("ssim", "ms_ssim", "lpips")
 
 
@@ -41,7 +42,8 @@ class Judge:
 
     Attributes:
         methods (`list[str]`): those whose pictures the folder has.
-        paired, rendered (`list[str]`): figures that a picture gets, by comparison and by networks for rendered people.
+        paired, kept, rendered (`list[str]`): figures that a picture gets: by comparison with the true picture, with what
+            was to be kept, and by networks for rendered people.
         unavailable (`dict[str, str]`): metrics of the protocol that cannot be measured, with the reason.
     """
 
@@ -66,6 +68,8 @@ class Judge:
         self._available = replace(protocol, paired_metrics=tuple(metrics))
         self._has_regions = protocol.regions and (folder / "mask").is_dir()
         self.paired = metrics + [name + REGION_SUFFIX for name in metrics if self._has_regions]
+        has_kept = self._has_regions and protocol.name == _RENDERED and (folder / _AGNOSTIC).is_dir()
+        self.kept = ["outside"] if has_kept else []
         self._networks, self.rendered = None, []
         if protocol.name == _RENDERED and (folder / "parse").is_dir():
             self._networks, self.rendered = RenderedNetworks(), list(RENDERED_METRICS)
@@ -73,13 +77,15 @@ class Judge:
 
     def names(self, method: str) -> list[str]:
         """The figures that a picture of a method gets."""
-        return self.rendered if method == REFERENCE else self.paired + self.rendered
+        return self.rendered if method == REFERENCE else self.paired + self.kept + self.rendered
 
     def figures(self, method: str, case_id: str) -> dict[str, float]:
         """The figures of a picture, by the names above, NaN where it has not the figure."""
         found = {}
         if method != REFERENCE and self.paired:
             found |= self._compared_with_truth(method, case_id)
+        if method != REFERENCE and self.kept:
+            found["outside"] = self._change_outside(method, case_id)
         if self.rendered:
             found |= self._seen_by_networks(method, case_id)
         return {name: found[name] for name in self.names(method)}
@@ -88,6 +94,10 @@ class Judge:
         paths = [picture_path(self.folder, kind, case_id) for kind in (method, REFERENCE, "mask")]
         image, reference, region = read_pair(self._available, *(paths if self._has_regions else paths[:2]))
         return paired_figures(image, reference, region, self._available, self._lpips)
+
+    def _change_outside(self, method: str, case_id: str) -> float:
+        paths = [picture_path(self.folder, kind, case_id) for kind in (method, _AGNOSTIC, "mask")]
+        return largest_change(*read_pair(self._available, *paths))
 
     def _seen_by_networks(self, method: str, case_id: str) -> dict[str, float]:
         pictures = [

@@ -98,6 +98,17 @@ def check_pictures(image: np.ndarray, reference: np.ndarray, region: np.ndarray 
         raise ValueError("`region` must mark a pixel that may differ from the photograph, got none.")
 
 
+def largest_change(image: np.ndarray, kept: np.ndarray, region: np.ndarray) -> float:
+    """The largest difference, of 255, of any channel outside of the edited region; 0 if the region is all.
+
+    Args:
+        image, kept (`np.ndarray`): (H, W, 3) uint8, the picture to judge and what it was to keep.
+        region (`np.ndarray`): (H, W) bool, where it may differ.
+    """
+    check_pictures(image, kept, region)
+    return float(np.abs(image[~region].astype(int) - kept[~region]).max(initial=0))
+
+
 def mean_squared_error(image: np.ndarray, reference: np.ndarray) -> float:
     """Of values in [0, 1], over everything that the arrays, uint8 and of one shape, hold."""
     return float(((image.astype(np.float64) - reference) ** 2).mean()) / 255**2

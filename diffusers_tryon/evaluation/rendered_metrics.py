@@ -20,9 +20,10 @@ from ..rendering.samples import one_torch_thread
 from ..training.parsing_metrics import confusion_matrix, mean_iou
 from .garment_metrics import garment_colour, garment_pattern
 from .layout import CaseRecord
+from .outline_metrics import OUTLINE_METRICS, outline_errors
 
 
-RENDERED_METRICS = ("garment_colour", "garment_pattern", "pck", "parse_iou_garment", "parse_iou")
+RENDERED_METRICS = ("garment_colour", "garment_pattern", "pck", "parse_iou_garment", "parse_iou", *OUTLINE_METRICS)
 
 # Of PCK: a joint is in place within this share of the trunk's height.
 _PCK_LIMIT = 0.2
@@ -81,7 +82,8 @@ def rendered_figures(
         - "parse_iou_garment": intersection over union of the pixels in which the parser sees a garment of the category
           and those that truly show it; "parse_iou": the mean over the labels that the true picture has.
 
-        NaN where a figure does not exist: nothing of the garment is seen, it is plain, or no joint is in sight.
+        NaN where a figure does not exist: nothing of the garment is seen, it is plain, no joint is in sight, or a garment
+        for the lower body has no sleeves.
     """
     region = mask > 0
     with one_torch_thread():
@@ -94,8 +96,15 @@ def rendered_figures(
         share_of_joints(found_pose.keypoints, record.person_pose, region),
         intersection_over_union(found_garment, garment),
         mean_iou(confusion_matrix(found_parse, parse)),
+        *_outline(found_garment, garment, record),
     )
     return dict(zip(RENDERED_METRICS, figures, strict=True))
+
+
+def _outline(found: np.ndarray, truth: np.ndarray, record: CaseRecord) -> list[float]:
+    if record.category == "lower":
+        return [float("nan")] * len(OUTLINE_METRICS)
+    return list(outline_errors(found, truth, record.person_pose).values())
 
 
 def intersection_over_union(found: np.ndarray, truth: np.ndarray) -> float:

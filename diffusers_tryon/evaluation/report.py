@@ -7,7 +7,7 @@
 | `format`, `version` | `FORMAT`, `VERSION` |
 | `protocol` | `name`, and `settings`: every setting in words |
 | `data` | what the cases are |
-| `model` | `name`, `weights_sha256`, `call`: how it was called; null if the pictures were given |
+| `model` | `name`, `weights_sha256`, `call`: how it was called; null if the pictures were given, or none was judged |
 | `methods` | for each method and metric `mean`, `low`, `high`, the ends of the interval, and `count`, of cases |
 | `metrics` | `title`, `unit` and `higher_is_better` of each metric |
 | `differences` | for each baseline and metric the model's figure less the baseline's on the same cases |
@@ -105,7 +105,9 @@ def read_result(path: str | Path) -> dict[str, Any]:
 
 def model_name(result: Mapping[str, Any]) -> str:
     """What a table calls whatever was judged."""
-    return result["model"]["name"] if result["model"] else "pictures as given"
+    if result["model"]:
+        return result["model"]["name"]
+    return "pictures as given" if MODEL in result["methods"] else "baselines alone"
 
 
 def as_markdown(result: Mapping[str, Any]) -> str:
@@ -118,7 +120,7 @@ def as_markdown(result: Mapping[str, Any]) -> str:
     ]
     warning = count_warning(get_protocol(result["protocol"]["name"]), result["data"]["count"])
     blocks += [warning] if warning else []
-    if not result["wins"]:
+    if not result["wins"] and MODEL in result["methods"]:
         blocks.append("No baseline was judged on these cases: the figures say nothing about what is easy here.")
     if result["unavailable"]:
         blocks += [

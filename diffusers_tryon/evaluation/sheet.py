@@ -50,12 +50,12 @@ def draw_sheet(folder: Path, figures: Figures, metric: str | None) -> Image.Imag
     Args:
         folder (`Path`): of an evaluation, see `layout.py`.
         figures (`dict`): of each method and case.
-        metric (`str`, *optional*): that orders the cases and is written beside their pictures; without one the first
-            cases are shown.
+        metric (`str`, *optional*): that orders the cases and is written beside their pictures; without one, or without
+            a model, the first cases are shown.
     """
-    if metric is None:
+    if metric is None or MODEL not in figures:
         chosen = [(f"case {number}", name) for number, name in enumerate(case_ids(folder)[:_MOST_ROWS], start=1)]
-        title = "the first cases; no figure of single pictures orders them"
+        title = "the first cases; no figure of a model's single pictures orders them"
     else:
         values = {name: of_case.get(metric, np.nan) for name, of_case in figures[MODEL].items()}
         chosen = choose_cases(values, METRICS[metric].higher_is_better)

@@ -61,13 +61,16 @@ def _columns(of_cases: Mapping[str, Mapping[str, float]]) -> dict[str, np.ndarra
 
 
 def _against(model: dict[str, np.ndarray], baseline: dict[str, np.ndarray]) -> tuple[dict, dict]:
-    """Differences of model less baseline on the same cases, and shares of cases in which the model is better."""
+    """Differences of model less baseline on the same cases, and shares of cases in which the model is better; without
+    figures that are equal in all cases."""
     differences, wins = {}, {}
     for metric in model:
         if metric not in baseline:
             continue
         # The cases are the same ones, whose difficulty the difference is free of.
         difference = model[metric] - baseline[metric]
+        if not np.nan_to_num(difference).any():
+            continue  # a draw in all cases, as outside the edited region, says nothing
         better = difference if METRICS[metric].higher_is_better else -difference
         differences[metric] = _json(mean_interval(difference))
         wins[metric] = _json(share_interval((np.sign(better) + 1) / 2), "share")

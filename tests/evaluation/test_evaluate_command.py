@@ -110,9 +110,13 @@ def test_the_result_is_that_of_the_pictures_in_the_folder(whole):
         assert found == pytest.approx(list(expected), rel=1e-4), method
     assert result["wins"].keys() == result["differences"].keys() == {"agnostic", "pasted"}
     assert result["methods"]["reference"].keys() == {
-        "garment_colour", "garment_pattern", "pck", "parse_iou_garment", "parse_iou",
+        "garment_colour", "garment_pattern", "pck", "parse_iou_garment", "parse_iou", "sleeve_error", "hem_error",
+        "neckline_error",
     }  # fmt: skip
     assert result["methods"]["reference"]["garment_colour"]["mean"] == 0
+    # Outside of the edited region nothing changes, which is no merit of one over the other.
+    assert {method: result["methods"][method]["outside"]["mean"] for method in METHODS} == dict.fromkeys(METHODS, 0)
+    assert "outside" not in result["wins"]["pasted"]
     assert result["metrics"]["psnr_region"] == {
         "title": "PSNR, edited region", "unit": "dB", "higher_is_better": True,
     }  # fmt: skip
@@ -256,6 +260,23 @@ def test_pictures_of_other_settings_are_kept(whole, model):
     assert contents(folder) == before
 
 
+# Baselines without a model
+
+
+def test_baselines_alone_have_the_figures_that_they_have_beside_a_model(whole, tmp_path):
+    arguments = ["--baselines-only", "--size", f"{SR_SIZE}x{SR_SIZE}", "--count", str(COUNT), "--category", "upper"]
+    for _ in range(2):
+        status, out, err = run("evaluate", "--out", tmp_path / "out", *arguments)
+        assert status == 0, err
+    result, beside_a_model = read(tmp_path / "out"), read(whole[0])
+    beside_a_model["methods"].pop("model")
+    assert result["methods"] == beside_a_model["methods"] and result["data"] == beside_a_model["data"]
+    assert result["model"] is None and result["wins"] == {}
+    assert out.startswith("# baselines alone, evaluated by protocol `rendered`") and "No baseline" not in out
+    assert Image.open(tmp_path / "out" / "cases.png").width == 4 * 200 + 8
+    assert not (tmp_path / "out" / "model").exists()
+
+
 # A data set of photographs
 
 
@@ -381,6 +402,10 @@ def test_results_of_folders_are_compared_if_their_references_are_the_same(folder
         (["--protocol", "best"], "`protocol` must be one of catvton, ladi, .*, got 'best'"),
         (["--reference", "x"], "--reference goes with --generated"),
         (["--generated", "x"], "--reference is missing"),
+        (["--baselines-only"], "--size is missing"),
+        (["--baselines-only", "--size", "32x32", "--steps", "3"], "--steps is for a model"),
+        (["--baselines-only", "--size", "64x32"], "has square pictures, not 64 x 32: choose a square --size"),
+        (["--baselines-only", "--generated", "x", "--reference", "y"], "--baselines-only is for a model"),
         (["--generated", "x", "--reference", "y", "--steps", "3"], "--steps is for a model"),
         (["--generated", "x", "--reference", "y", "--dataset", "z"], "--dataset is for a model"),
         (["--generated", "x", "--reference", "y"], "`generated` must be a folder of pictures, there is none at x"),
@@ -392,12 +417,12 @@ def test_results_of_folders_are_compared_if_their_references_are_the_same(folder
         (["--dataset", "nowhere", "--garment-type", "flat"], "--garment-type is for --dataset rendered"),
         (["--garment-type", "hung"], "`garment_type` must be one of worn, flat, or None to draw it, got 'hung'"),
         (["--size", "64"], "`size` must be HEIGHTxWIDTH"),
-        (["--size", "64x32"], "has square pictures, those of the model are 64 x 32"),
+        (["--size", "64x32"], "has square pictures, not 64 x 32"),
         (["--generated", "x", "--reference", "y", "--pairing", "half"], "`pairing` must be one of paired, unpaired"),
     ],
 )  # fmt: skip
 def test_bad_arguments_are_one_line_and_write_nothing(arguments, message, model, tmp_path):
-    if not {"--generated", "--model"} & set(arguments):
+    if not {"--generated", "--model", "--baselines-only"} & set(arguments):
         arguments = [*arguments, "--model", model]
     status, _, err = run("evaluate", "--out", tmp_path / "out", *arguments)
     lines = [line for line in err.splitlines() if line]
