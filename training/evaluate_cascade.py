@@ -159,7 +159,7 @@ def draw(cases: RenderedCases, chosen: list[int], pictures: list[dict[str, np.nd
     rows = []
     for number, index in enumerate(chosen):
         case = cases[index]
-        kind = f"worst {number + 1}" if number < NUM_WORST else f"seed {case.record.noise_seed}"
+        kind = f"seed {case.record.noise_seed}" + (f", worst {number + 1}" if number < NUM_WORST else "")
         rows.append(
             [
                 Panel(Image.fromarray(case.agnostic_image), kind, case.record.person_pose),

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The script that measures the shipped cascade: its own figures, and the cases that it shows."""
 
+import json
 import runpy
 from pathlib import Path
 
@@ -57,3 +58,23 @@ def test_stages_are_compared_with_truth_and_with_each_other():
     assert means == pytest.approx(np.mean(expected, axis=0).tolist(), abs=0.1)  # pictures are rounded to 8 bits
     sheet = SCRIPT["draw"](cases, [1, 0], pictures)
     assert sheet.width > 5 * 192
+
+
+@pytest.mark.slow
+def test_baselines_are_measured_without_a_model(tmp_path):
+    names = SCRIPT["main"].__globals__
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(names, "SIZE", 32)
+        patch.setitem(names, "EVALUATIONS", {"_flat": [*SCRIPT["EVALUATIONS"]["_flat"], "--count", "2"]})
+        SCRIPT["main"](tmp_path, baselines_only=True)
+    result = json.loads((tmp_path / "baselines_flat.json").read_text())
+    assert result["methods"].keys() == {"agnostic", "pasted", "reference"} and result["data"]["count"] == 2
+    assert result["data"]["garment_type"] == "flat" and result["data"]["category"] == "upper"
+    assert (tmp_path / "baselines_flat.md").read_text().startswith("# baselines alone")
+    assert not (tmp_path / "tint.json").exists()
+
+
+def test_a_model_or_baselines_alone():
+    for arguments in ({}, {"model": "x", "baselines_only": True}):
+        with pytest.raises(SystemExit, match="either --model or --baselines_only"):
+            SCRIPT["main"]("out", **arguments)
