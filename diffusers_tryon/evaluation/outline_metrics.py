@@ -22,8 +22,8 @@ _HIPS = [KEYPOINT_NAMES.index(f"{side}_hip") for side in ("right", "left")]
 _BESIDE_THE_HIPS = 0.1
 
 
-def outline_errors(found: np.ndarray, truth: np.ndarray, pose: np.ndarray) -> dict[str, float]:
-    """Compare where a picture shows an upper-body garment or a dress with where it should.
+def outline_errors(found: np.ndarray, truth: np.ndarray, pose: np.ndarray, region: np.ndarray) -> dict[str, float]:
+    """Compare where a picture shows an upper-body garment or a dress with where it should, in the edited region.
 
     - Sleeves: along the lines from shoulder over elbow to wrist of the arms that are in sight wholly, the length in
       which one mask shows the garment and the other not; the mean of both arms.
@@ -34,6 +34,8 @@ def outline_errors(found: np.ndarray, truth: np.ndarray, pose: np.ndarray) -> di
     Args:
         found, truth (`np.ndarray`): (H, W) bool, the garment in the picture to judge and in the true one.
         pose (`np.ndarray`): (18, 3) true keypoints of the person.
+        region (`np.ndarray`): (H, W) bool, where the picture may differ from the photograph; elsewhere nothing counts,
+            such as the end of a long top over trousers that are kept.
 
     Returns:
         `dict[str, float]`: the figures of `OUTLINE_METRICS` in percent of the picture's height: 0 where the masks are
@@ -42,7 +44,7 @@ def outline_errors(found: np.ndarray, truth: np.ndarray, pose: np.ndarray) -> di
     """
     height = truth.shape[0]
     points = pose[:, :2] * truth.shape[::-1]
-    differs = found != truth
+    differs = (found != truth) & region
     sleeves = [_along(differs, points[arm]) for arm in _ARMS if (pose[arm, 2] == 1).all()]
     hem = neckline = float("nan")
     if (pose[_SHOULDERS + _HIPS, 2] > 0).all():

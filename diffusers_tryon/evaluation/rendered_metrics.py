@@ -96,15 +96,15 @@ def rendered_figures(
         share_of_joints(found_pose.keypoints, record.person_pose, region),
         intersection_over_union(found_garment, garment),
         mean_iou(confusion_matrix(found_parse, parse)),
-        *_outline(found_garment, garment, record),
+        *_outline(found_garment, garment, record, region),
     )
     return dict(zip(RENDERED_METRICS, figures, strict=True))
 
 
-def _outline(found: np.ndarray, truth: np.ndarray, record: CaseRecord) -> list[float]:
+def _outline(found: np.ndarray, truth: np.ndarray, record: CaseRecord, region: np.ndarray) -> list[float]:
     if record.category == "lower":
         return [float("nan")] * len(OUTLINE_METRICS)
-    return list(outline_errors(found, truth, record.person_pose).values())
+    return list(outline_errors(found, truth, record.person_pose, region).values())
 
 
 def intersection_over_union(found: np.ndarray, truth: np.ndarray) -> float:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from diffusers_tryon.evaluation.layout import CaseRecord
-from diffusers_tryon.evaluation.outline_metrics import outline_errors
+from diffusers_tryon.evaluation.outline_metrics import outline_errors as errors_in
 from diffusers_tryon.evaluation.paired_metrics import largest_change
 from diffusers_tryon.evaluation.rendered_metrics import _outline
 from diffusers_tryon.poses import KEYPOINT_NAMES
@@ -18,6 +18,12 @@ JOINTS = {
     "left_shoulder": (80, 40), "left_elbow": (100, 40), "left_wrist": (100, 70),
     "right_hip": (50, 120), "left_hip": (70, 120),
 }  # fmt: skip
+
+WHOLE = np.ones((HEIGHT, WIDTH), bool)
+
+
+def outline_errors(found: np.ndarray, truth: np.ndarray, pose: np.ndarray) -> dict[str, float]:
+    return errors_in(found, truth, pose, WHOLE)
 
 
 def pose_of(**changes: float) -> np.ndarray:
@@ -85,9 +91,17 @@ def test_what_is_not_seen_has_no_figure():
     assert np.isnan(outline_errors(short, garment(), from_the_side)["neckline_error"])
 
 
+def test_what_may_not_differ_does_not_count():
+    region = WHOLE.copy()
+    region[125:] = False
+    errors = errors_in(garment(hem=116), garment(), pose_of(), region)
+    assert errors["hem_error"] == pytest.approx(100 * (125 - 116) / HEIGHT, abs=0.4)
+    assert errors_in(garment(right=8), garment(), pose_of(), ~WHOLE)["sleeve_error"] == 0
+
+
 def test_lower_body_garments_have_no_outline_of_this_kind():
     record = CaseRecord("case", "lower", "worn", pose_of(), pose_of(), 0)
-    assert np.isnan(_outline(garment(), garment(), record)).all()
+    assert np.isnan(_outline(garment(), garment(), record, WHOLE)).all()
 
 
 def test_the_largest_change_outside_counts_in_both_directions_and_no_change_inside():
