@@ -210,7 +210,7 @@ def test_a_finished_run_gives_its_model_and_is_held_to_its_schedule(cascade, tmp
         ("truncated", "cannot be read, or do not fit its configuration"),
         ("missing key", "do not fit its configuration: 1 missing, conv_in.weight"),
         ("unexpected key", "do not fit its configuration: 1 unexpected, conv_extra.weight"),
-        ("other shape", "conv_in.weight expected shape .*16, 24, 3, 3.*, but got .*1"),
+        ("other shape", "conv_in.weight expected shape .*16, 42, 3, 3.*, but got .*1"),
         ("other class", "must hold a network of ParallelUNetModel or ReferenceParallelUNetModel, got UNet2DModel"),
         ("broken settings", "has no network/config.json that can be read"),
     ],
